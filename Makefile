@@ -8,8 +8,9 @@ BUF          := v1.75.0
 PROTOC_GO    := v1.36.12
 PROTOC_GRPC  := v1.6.2
 STATICCHECK  := v0.8.2
+DUCKDB       := 1.5.5
 
-.PHONY: help generate generate-check tools
+.PHONY: help generate tools test build demo bench soak
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -28,3 +29,26 @@ $(BIN)/staticcheck-$(STATICCHECK):
 
 generate: $(BIN)/buf-$(BUF) $(BIN)/protoc-gen-go-$(PROTOC_GO) $(BIN)/protoc-gen-go-grpc-$(PROTOC_GRPC) ## make proto/ from its .proto files
 	buf generate
+
+tools: $(BIN)/staticcheck-$(STATICCHECK) $(BIN)/buf-$(BUF) $(BIN)/protoc-gen-go-$(PROTOC_GO) $(BIN)/protoc-gen-go-grpc-$(PROTOC_GRPC) $(CACHE)/venv/duckdb-$(DUCKDB)
+
+# DuckDB is the independent oracle of the integration tests.
+$(CACHE)/venv/duckdb-$(DUCKDB):
+	@mkdir -p $(CACHE)
+	python3 -m venv $(CACHE)/venv
+	$(CACHE)/venv/bin/pip install -q --disable-pip-version-check duckdb==$(DUCKDB) && touch $@
+
+test: ## run every check and test
+	@scripts/test
+
+build: ## build bin/adf
+	go build -o bin/adf ./cmd/adf
+
+demo: build ## run the flights flow and show its first results
+	@scripts/demo
+
+bench: ## measure against the peers and the limits, as ratios
+	@scripts/bench
+
+soak: ## the long kill and memory tests
+	go test -count=1 -v -timeout 3h -tags 'integration soak' -run Soak ./internal/itest/...
