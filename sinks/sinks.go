@@ -18,7 +18,9 @@ const (
 	ExactlyOnce
 )
 
-func (g Guarantee) String() string { return [...]string{"at-least-once", "idempotent", "exactly-once"}[g] }
+func (g Guarantee) String() string {
+	return [...]string{"at-least-once", "idempotent", "exactly-once"}[g]
+}
 
 // Shard names one sequence of commits: a node's output is cut into a fixed number of shards, and each run counts its own.
 type Shard struct {
