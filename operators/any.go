@@ -47,6 +47,9 @@ type AnyKeyed interface {
 	OrderDependent() bool
 	// EventTime says that the operator needs records with event time (it has windows or event timers).
 	EventTime() bool
+	// OutputDelay is by how many milliseconds outputs may trail the watermark that causes them (the allowed lateness of windows): the
+	// runtime holds the watermark of the output back by it.
+	OutputDelay() int64
 	// Cells are the state cells of a bucket.
 	Cells() []state.Cell
 	// Shuffle makes the half before the shuffle for one input; one per lane or worker, used from one goroutine.

@@ -1,0 +1,5 @@
+//go:build adfdebug
+
+package row
+
+const mangle = true
