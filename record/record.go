@@ -79,6 +79,21 @@ func (b *Batch[T]) Meta() []Meta { return b.Metas }
 // Rejections gives the records that could not be decoded.
 func (b *Batch[T]) Rejections() []Rejection { return b.Rejected }
 
+// Drop removes the records at the given places, which are ascending.
+func (b *Batch[T]) Drop(places []int) {
+	kept := 0
+	for i := range b.Values {
+		if len(places) > 0 && places[0] == i {
+			places = places[1:]
+			continue
+		}
+		b.Values[kept], b.Metas[kept] = b.Values[i], b.Metas[i]
+		kept++
+	}
+	clear(b.Values[kept:])
+	b.Values, b.Metas = b.Values[:kept], b.Metas[:kept]
+}
+
 // Any is a batch whose element type is erased. Its only implementation is *Batch[T].
 type Any interface {
 	Len() int
@@ -87,4 +102,5 @@ type Any interface {
 	SetSplitID(string)
 	Meta() []Meta
 	Rejections() []Rejection
+	Drop(places []int)
 }
