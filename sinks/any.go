@@ -42,7 +42,8 @@ type AnyEncoder interface {
 type AnyCommitter interface {
 	Progress(ctx context.Context, sh Shard) (int64, error)
 	// Commit commits the parts from (their number in the shard) on, in order, as one committable; parts that progress covers are
-	// skipped. Parts may yield an error, which ends the commit.
+	// skipped. A part may be empty: it moves the progress and brings no data. Parts may yield an error, which ends the commit. After an
+	// error that a retry helps against, the same call is safe.
 	Commit(ctx context.Context, sh Shard, from int64, parts iter.Seq2[[]byte, error]) error
 	Close() error
 }
