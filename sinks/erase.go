@@ -68,8 +68,11 @@ func (c *erasedCommitter[T, C]) Commit(ctx context.Context, sh Shard, from int64
 	}
 	var w Writer[C]
 	defer func() {
-		if w != nil {
-			err = errors.Join(err, w.Close())
+		if w == nil {
+			return
+		}
+		if closing := w.Close(); closing != nil {
+			err = errors.Join(err, closing) // a commit that stands is skipped when the call is repeated
 		}
 	}()
 	next := from
