@@ -17,6 +17,8 @@ type Tree struct {
 	Quoted bool
 	// Verbatim says that Text stands in the file just so, on one line, and starts at Col (one later when Quoted).
 	Verbatim bool
+	// Comment says that a scalar without quotes is followed by a comment in its line: what was meant as part of it may be cut off.
+	Comment bool
 	// Fields are a map's entries, in the order of the file.
 	Fields []TreeField
 	// Items are a list's elements.
