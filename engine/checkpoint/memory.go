@@ -54,9 +54,14 @@ func (m *Memory) ReadEpoch(_ context.Context, flow string, epoch int64) ([]byte,
 func (m *Memory) CreateEpoch(_ context.Context, flow string, epoch int64, content []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if err := checkEpoch(flow, epoch); err != nil {
+		return err
+	}
 	f := m.flow(flow)
-	if _, ok := f.epochs[epoch]; ok {
-		return ErrExists
+	for e := range f.epochs {
+		if e >= epoch {
+			return ErrExists
+		}
 	}
 	f.epochs[epoch] = bytes.Clone(content)
 	return nil
@@ -83,11 +88,28 @@ func (m *Memory) ReadBlob(_ context.Context, flow, name string, offset, length i
 	if !ok {
 		return nil, ErrNotFound
 	}
-	if offset+length > int64(len(b)) {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return io.NopCloser(bytes.NewReader(b[offset : offset+length])), nil
+	return &memoryReader{rest: b[min(offset, int64(len(b))):], left: length}, nil
 }
+
+// memoryReader reads left bytes.
+type memoryReader struct {
+	rest []byte
+	left int64
+}
+
+func (r *memoryReader) Read(p []byte) (int, error) {
+	if r.left <= 0 {
+		return 0, io.EOF
+	}
+	if len(r.rest) == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := copy(p[:min(int64(len(p)), r.left)], r.rest)
+	r.rest, r.left = r.rest[n:], r.left-int64(n)
+	return n, nil
+}
+
+func (r *memoryReader) Close() error { return nil }
 
 // Blobs lists the names of a flow's blobs.
 func (m *Memory) Blobs(_ context.Context, flow string) ([]string, error) {

@@ -17,9 +17,10 @@ type Store interface {
 	Epochs(ctx context.Context, flow string) ([]int64, error)
 	// ReadEpoch gives an epoch's content; ErrNotFound.
 	ReadEpoch(ctx context.Context, flow string, epoch int64) ([]byte, error)
-	// CreateEpoch saves an epoch durably, whole or not at all; ErrExists when it is there already.
+	// CreateEpoch saves an epoch durably, whole or not at all; ErrExists when it or a later one is there already. After another
+	// error it may be there nevertheless, whole.
 	CreateEpoch(ctx context.Context, flow string, epoch int64, content []byte) error
-	// RemoveEpoch removes an epoch; one that is not there is no error.
+	// RemoveEpoch removes an epoch; one that is not there is no error. The newest one stays, or its number could be given twice.
 	RemoveEpoch(ctx context.Context, flow string, epoch int64) error
 
 	// NewBlob starts a blob under a name never used before.
@@ -35,13 +36,13 @@ type Store interface {
 // BlobWriter writes one blob from one goroutine.
 type BlobWriter interface {
 	io.Writer
-	// Commit makes what was written durable.
+	// Commit makes what was written durable. After an error only Abort is left to do.
 	Commit() error
-	// Abort removes it; after Commit it does nothing.
+	// Abort removes it; after a Commit that succeeded it does nothing.
 	Abort() error
 }
 
-// ErrExists says that an epoch is taken; ErrNotFound that an epoch or blob is not there.
+// ErrExists says that an epoch is taken or passed; ErrNotFound that an epoch or blob is not there.
 var (
 	ErrExists   = errors.New("exists already")
 	ErrNotFound = errors.New("not found")

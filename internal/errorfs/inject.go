@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -12,7 +13,7 @@ import (
 // Op is an operation that changes something.
 type Op string
 
-// The operations. A Step of OpWrite, OpSync is one of a File, the others are those of an FS.
+// The operations: OpWrite and OpSync are those of a File, the others those of an FS.
 const (
 	OpCreate  Op = "create"
 	OpWrite   Op = "write"
@@ -98,13 +99,11 @@ func (f *Faulty) Inject(faults ...Fault) {
 // Heal removes the faults; a crash stays.
 func (f *Faulty) Heal() { f.Inject() }
 
-// Steps are the operations that were asked for since the last call, those that failed too.
+// Steps are the operations that were asked for so far, those that failed too.
 func (f *Faulty) Steps() []Step {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	steps := f.steps
-	f.steps = nil
-	return steps
+	return slices.Clone(f.steps)
 }
 
 // step counts an operation. An error means that it fails; partly, that it is to be carried out nevertheless.
