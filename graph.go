@@ -15,12 +15,48 @@ import (
 type Graph struct {
 	Plan  *Plan
 	Nodes []*Node // producers before consumers
+	// Errors is the codec of every errors output: a record for each that failed (see sinks.DeadLetter).
+	Errors row.AnyCodec
+
+	byName map[string]*Node
+	reads  map[Ref][]Consumer
+}
+
+// Node finds a node by its name; nil when there is none.
+func (g *Graph) Node(name string) *Node { return g.byName[name] }
+
+// Consumers are the nodes that read an output, in the order of Nodes.
+func (g *Graph) Consumers(of Ref) []Consumer { return g.reads[of] }
+
+// Consumer is a node that reads an output, with the number of its input.
+type Consumer struct {
+	Node  *Node
+	Input int
+}
+
+// Bounded says whether the input of a node ends: that of all sources above it.
+func (g *Graph) Bounded(n *Node) bool {
+	if n.Kind == KindSource {
+		return n.Source.Boundedness() == splits.Bounded
+	}
+	for _, e := range n.Inputs {
+		if !g.Bounded(g.byName[e.From.Node]) {
+			return false
+		}
+	}
+	return true
 }
 
 // Node is one live node of a Graph. Exactly one of Source, Op, Keyed and Sink is set, as Kind says.
 type Node struct {
-	Name   string
-	Kind   Kind
+	// Name is unique in the flow and stable: state and output belong to it.
+	Name string
+	Kind Kind
+	// Type is the connector or the verb, as "file" or "aggregate"; Config what it was configured with, without secrets.
+	Type   string
+	Config map[string]any
+	// Place is where the node was written: "flow.yaml:12:3" or "main.go:40".
+	Place  Place
 	Inputs []Edge // in order; several edges with the same Input number are a union
 	// Parallelism is the number of lanes or workers that the flow asks for, 0 for the runtime's default.
 	Parallelism int
@@ -36,10 +72,36 @@ type Node struct {
 	Sink   sinks.Any
 }
 
-// Edge is one input of a node: the output Port of the node From.
+// Codec is that of one of the node's outputs: of the late output it is that of the input.
+func (n *Node) Codec(port string, errors row.AnyCodec) row.AnyCodec {
+	switch port {
+	case PortErrors:
+		return errors
+	case PortLate:
+		return n.Keyed.Inputs()[0]
+	}
+	return n.Out
+}
+
+// Place is where in a file a node was written; Col is 0 when it is unknown.
+type Place struct {
+	File      string
+	Line, Col int
+}
+
+// Ref names an output: a node and one of its ports.
+type Ref struct{ Node, Port string }
+
+func (r Ref) String() string {
+	if r.Port == PortMain {
+		return r.Node
+	}
+	return r.Node + "." + r.Port
+}
+
+// Edge is one input of a node: the output that it reads.
 type Edge struct {
-	From string
-	Port string
+	From Ref
 	// Input numbers the inputs of a keyed step, from 0; other nodes have only 0.
 	Input int
 }
@@ -61,6 +123,8 @@ const (
 	KindKeyed
 	KindSink
 )
+
+func (k Kind) String() string { return [...]string{"source", "step", "keyed step", "sink"}[k] }
 
 // EventTime says where a source's records have their event time and what its splits promise.
 type EventTime struct {

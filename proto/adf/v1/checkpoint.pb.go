@@ -38,10 +38,12 @@ type Checkpoint struct {
 	// A run has started here: the epoch is taken so that no older run can save it, and the content is that of the epoch before.
 	Claim bool `protobuf:"varint,7,opt,name=claim,proto3" json:"claim,omitempty"`
 	// The input came to its end and every window closed.
-	Finished      bool           `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"`
-	Sources       []*SourceState `protobuf:"bytes,9,rep,name=sources,proto3" json:"sources,omitempty"`
-	Keyed         []*KeyedState  `protobuf:"bytes,10,rep,name=keyed,proto3" json:"keyed,omitempty"`
-	Sinks         []*SinkState   `protobuf:"bytes,11,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	Finished bool           `protobuf:"varint,8,opt,name=finished,proto3" json:"finished,omitempty"`
+	Sources  []*SourceState `protobuf:"bytes,9,rep,name=sources,proto3" json:"sources,omitempty"`
+	Keyed    []*KeyedState  `protobuf:"bytes,10,rep,name=keyed,proto3" json:"keyed,omitempty"`
+	Sinks    []*SinkState   `protobuf:"bytes,11,rep,name=sinks,proto3" json:"sinks,omitempty"`
+	// When the input came to its end, in milliseconds since the Unix epoch; with finished.
+	FinishedAtMs  int64 `protobuf:"varint,12,opt,name=finished_at_ms,json=finishedAtMs,proto3" json:"finished_at_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -153,6 +155,13 @@ func (x *Checkpoint) GetSinks() []*SinkState {
 	return nil
 }
 
+func (x *Checkpoint) GetFinishedAtMs() int64 {
+	if x != nil {
+		return x.FinishedAtMs
+	}
+	return 0
+}
+
 // SourceState is one source: what its enumerator knows, and the splits its readers have.
 type SourceState struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
@@ -160,8 +169,10 @@ type SourceState struct {
 	EnumeratorVersion uint32                 `protobuf:"varint,2,opt,name=enumerator_version,json=enumeratorVersion,proto3" json:"enumerator_version,omitempty"`
 	Enumerator        []byte                 `protobuf:"bytes,3,opt,name=enumerator,proto3" json:"enumerator,omitempty"`
 	Splits            []*ReadState           `protobuf:"bytes,4,rep,name=splits,proto3" json:"splits,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// What the source had promised, in milliseconds, when its splits had been read and more may come; absent without event time.
+	WatermarkMs   *int64 `protobuf:"varint,5,opt,name=watermark_ms,json=watermarkMs,proto3,oneof" json:"watermark_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SourceState) Reset() {
@@ -220,6 +231,13 @@ func (x *SourceState) GetSplits() []*ReadState {
 		return x.Splits
 	}
 	return nil
+}
+
+func (x *SourceState) GetWatermarkMs() int64 {
+	if x != nil && x.WatermarkMs != nil {
+		return *x.WatermarkMs
+	}
+	return 0
 }
 
 // ReadState is one split at its position, with the promise it has made so far.
@@ -757,7 +775,7 @@ var File_adf_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_adf_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x17adf/v1/checkpoint.proto\x12\x06adf.v1\"\xd7\x02\n" +
+	"\x17adf/v1/checkpoint.proto\x12\x06adf.v1\"\xfd\x02\n" +
 	"\n" +
 	"Checkpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
@@ -772,14 +790,17 @@ const file_adf_v1_checkpoint_proto_rawDesc = "" +
 	"\asources\x18\t \x03(\v2\x13.adf.v1.SourceStateR\asources\x12(\n" +
 	"\x05keyed\x18\n" +
 	" \x03(\v2\x12.adf.v1.KeyedStateR\x05keyed\x12'\n" +
-	"\x05sinks\x18\v \x03(\v2\x11.adf.v1.SinkStateR\x05sinks\"\x9b\x01\n" +
+	"\x05sinks\x18\v \x03(\v2\x11.adf.v1.SinkStateR\x05sinks\x12$\n" +
+	"\x0efinished_at_ms\x18\f \x01(\x03R\ffinishedAtMs\"\xd4\x01\n" +
 	"\vSourceState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12-\n" +
 	"\x12enumerator_version\x18\x02 \x01(\rR\x11enumeratorVersion\x12\x1e\n" +
 	"\n" +
 	"enumerator\x18\x03 \x01(\fR\n" +
 	"enumerator\x12)\n" +
-	"\x06splits\x18\x04 \x03(\v2\x11.adf.v1.ReadStateR\x06splits\"y\n" +
+	"\x06splits\x18\x04 \x03(\v2\x11.adf.v1.ReadStateR\x06splits\x12&\n" +
+	"\fwatermark_ms\x18\x05 \x01(\x03H\x00R\vwatermarkMs\x88\x01\x01B\x0f\n" +
+	"\r_watermark_ms\"y\n" +
 	"\tReadState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x12\n" +
@@ -867,6 +888,7 @@ func file_adf_v1_checkpoint_proto_init() {
 	if File_adf_v1_checkpoint_proto != nil {
 		return
 	}
+	file_adf_v1_checkpoint_proto_msgTypes[1].OneofWrappers = []any{}
 	file_adf_v1_checkpoint_proto_msgTypes[2].OneofWrappers = []any{}
 	file_adf_v1_checkpoint_proto_msgTypes[9].OneofWrappers = []any{
 		(*Part_Value)(nil),

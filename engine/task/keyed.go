@@ -1,0 +1,160 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/operators"
+	"github.com/activedataflow/adf/operators/state"
+)
+
+// fullRecords is how many results are handed on at a time.
+const fullRecords = 4096
+
+// Keyed is a keyed step behind its shuffle, for some of its buckets, with the chain behind it. It is used from one goroutine.
+type Keyed struct {
+	Chain   *Chain
+	node    *adf.Node
+	task    operators.KeyedTask
+	buckets map[int]*state.Bucket
+	out     operators.Output
+	fails   *failing
+}
+
+// NewKeyed opens the step without any bucket, and the chain behind it.
+func NewKeyed(ctx context.Context, env Env, n *adf.Node) (*Keyed, error) {
+	chain, err := NewChain(ctx, env, n)
+	if err != nil {
+		return nil, err
+	}
+	k := &Keyed{Chain: chain, node: n, buckets: map[int]*state.Bucket{}, fails: chain.failing(n, n.Keyed.Inputs()[0])}
+	err = guard(n.Name, func() (err error) {
+		k.task, err = n.Keyed.Task(env.opContext(n))
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(k.within(err), chain.Close())
+	}
+	k.out = operators.Output{
+		Out: n.Out.NewBatch(), Late: n.Keyed.Inputs()[0].NewBatch(), Fail: k.fails.refuse,
+		Full: func() bool { return k.out.Out.Len() >= fullRecords },
+	}
+	return k, nil
+}
+
+func (k *Keyed) bucket(n int) *state.Bucket {
+	b := k.buckets[n]
+	if b == nil {
+		b = state.NewBucket(k.node.Keyed.Cells())
+		k.buckets[n] = b
+	}
+	return b
+}
+
+// Restore folds the log of a bucket.
+func (k *Keyed) Restore(bucket int, log [][]byte) error {
+	if err := k.bucket(bucket).Load(log); err != nil {
+		return k.within(&fault.RuntimeError{Detail: fault.Detail{
+			Code: "state.restore", Doing: fmt.Sprintf("restore bucket %d", bucket), Retry: fault.RetryNever, Err: err,
+			Fix: "the step's state has a form that this flow can not read: give the step a new name (its state starts empty), or start over with --fresh",
+		}})
+	}
+	return nil
+}
+
+// Process takes one payload.
+func (k *Keyed) Process(ctx context.Context, bucket, input int, payload []byte) error {
+	return k.work(ctx, func() (more bool, err error) {
+		return false, k.task.Process(ctx, k.bucket(bucket), input, payload, k.out)
+	})
+}
+
+// Advance fires the timers due at a watermark and at now, both in milliseconds.
+func (k *Keyed) Advance(ctx context.Context, watermark, now int64) error {
+	for _, b := range k.buckets {
+		if event, processing := b.NextTimer(); event > watermark && processing > now {
+			continue
+		}
+		if err := k.work(ctx, func() (more bool, err error) {
+			return k.task.Advance(ctx, b, watermark, now, k.out)
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// work does something until there is no more of it, and hands on what comes out.
+func (k *Keyed) work(ctx context.Context, do func() (more bool, err error)) error {
+	for more := true; more; {
+		err := guard(k.node.Name, func() (err error) {
+			more, err = do()
+			return err
+		})
+		if err == nil {
+			err, k.fails.refused = k.fails.refused, nil
+		}
+		if err == nil {
+			err = k.emit(ctx)
+		}
+		if err != nil {
+			return k.within(err)
+		}
+	}
+	return nil
+}
+
+func (k *Keyed) emit(ctx context.Context) error {
+	defer k.out.Out.Reset()
+	defer k.out.Late.Reset()
+	k.fails.count.Out.Add(int64(k.out.Out.Len()))
+	k.fails.count.Late.Add(int64(k.out.Late.Len()))
+	return errors.Join(
+		k.Chain.Push(ctx, adf.Ref{Node: k.node.Name}, k.out.Out),
+		k.Chain.Push(ctx, adf.Ref{Node: k.node.Name, Port: adf.PortLate}, k.out.Late),
+		k.fails.flush(ctx),
+	)
+}
+
+// NextProcessing is when the next processing-time timer is due, in milliseconds; math.MaxInt64 when there is none.
+func (k *Keyed) NextProcessing() int64 {
+	next := int64(math.MaxInt64)
+	for _, b := range k.buckets {
+		_, processing := b.NextTimer()
+		next = min(next, processing)
+	}
+	return next
+}
+
+// OutputWatermark is what the step promises to those behind it when its own watermark is w.
+func (k *Keyed) OutputWatermark(w int64) int64 { return minus(w, k.node.Keyed.OutputDelay()) }
+
+// Delta is what changed in a bucket since the last snapshot.
+type Delta struct {
+	Bucket int
+	Data   []byte
+	// Whole says that it replaces the bucket's log.
+	Whole bool
+}
+
+// Snapshot gives what changed since the last one.
+func (k *Keyed) Snapshot() []Delta {
+	var deltas []Delta
+	for n, b := range k.buckets {
+		if data, whole := b.Delta(); data != nil || whole {
+			deltas = append(deltas, Delta{n, data, whole})
+		}
+	}
+	return deltas
+}
+
+// Close closes the step and the chain.
+func (k *Keyed) Close() error { return errors.Join(k.within(k.task.Close()), k.Chain.Close()) }
+
+func (k *Keyed) within(err error) error {
+	return fault.Within(err, k.Chain.env.Graph.Plan.Flow(), k.Chain.env.Run, k.node.Name)
+}

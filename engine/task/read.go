@@ -1,0 +1,254 @@
+package task
+
+import (
+	"context"
+	"errors"
+	"math"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/fault"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
+	"github.com/activedataflow/adf/record"
+	"github.com/activedataflow/adf/splits"
+)
+
+// Read is one lane of a source, with its chain: it polls batches, gives records their event time and the promise of their split, and pushes them.
+// It is used from one goroutine.
+type Read struct {
+	Chain  *Chain
+	node   *adf.Node
+	reader splits.AnyReader
+	fails  *failing
+	batch  record.Any
+	splits map[string]*promise
+	noMore bool
+	own    int64 // the lane's watermark, which never goes back
+	done   int64 // the newest event time of the splits that ended
+	open   bool
+	drop   []int
+}
+
+// promise is what a split has promised so far.
+type promise struct {
+	newest int64 // event time, ms; record.NoTime before the first
+	active int64 // when it last had records, ms
+}
+
+// NewRead opens a reader without splits, and the chain behind it. With open, the end of the input is not the end of time: more may come in the
+// next run, and windows stay open.
+func NewRead(ctx context.Context, env Env, n *adf.Node, rc splits.ReaderContext, open bool) (*Read, error) {
+	within := func(err error) error { return fault.Within(err, env.Graph.Plan.Flow(), env.Run, n.Name) }
+	chain, err := NewChain(ctx, env, n)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := n.Source.NewReader(ctx, rc)
+	if err != nil {
+		return nil, errors.Join(within(err), chain.Close())
+	}
+	if err := reader.Start(ctx); err != nil {
+		return nil, errors.Join(within(err), reader.Close(), chain.Close())
+	}
+	return &Read{
+		Chain: chain, node: n, reader: reader, fails: chain.failing(n, n.Out), batch: n.Out.NewBatch(), splits: map[string]*promise{},
+		own: record.NoTime, done: record.NoTime, open: open,
+	}, nil
+}
+
+// Add gives the lane splits, new ones or those of a checkpoint.
+func (r *Read) Add(now int64, states ...*adfv1.ReadState) error {
+	envelopes := make([]splits.Envelope, len(states))
+	for i, s := range states {
+		envelopes[i] = EnvelopeOf(s)
+		p := &promise{newest: record.NoTime, active: now}
+		if s.NewestMs != nil {
+			p.newest = *s.NewestMs
+		}
+		r.splits[s.Id] = p
+	}
+	r.fails.count.Splits.Add(int64(len(states)))
+	return r.within(r.reader.AddSplits(envelopes))
+}
+
+// EnvelopeOf gives the split of a state.
+func EnvelopeOf(s *adfv1.ReadState) splits.Envelope {
+	return splits.Envelope{ID: s.Id, State: splits.State{Version: int(s.Version), Data: s.Data}}
+}
+
+// StateOf gives the state of a split that has not been read.
+func StateOf(e splits.Envelope) *adfv1.ReadState {
+	return &adfv1.ReadState{Id: e.ID, Version: uint32(e.Version), Data: e.Data}
+}
+
+// NoMoreSplits says that nothing more will be added.
+func (r *Read) NoMoreSplits() {
+	r.noMore = true
+	r.reader.NoMoreSplits()
+}
+
+// Ready has a value when a poll that found nothing is worth repeating.
+func (r *Read) Ready() <-chan struct{} { return r.reader.Ready() }
+
+// Poll reads at most one batch and pushes it through the chain; now is in milliseconds.
+func (r *Read) Poll(ctx context.Context, now int64) (splits.Status, error) {
+	var status splits.Status
+	err := guard(r.node.Name, func() (err error) {
+		status, err = r.reader.Poll(r.batch)
+		return err
+	})
+	if err == nil && (r.batch.Len() > 0 || len(r.batch.Rejections()) > 0) {
+		err = r.push(ctx, now)
+	}
+	r.batch.Reset()
+	if err != nil {
+		return status, r.within(err)
+	}
+	for _, id := range r.reader.Finished() {
+		if p := r.splits[id]; p != nil {
+			r.done = max(r.done, p.newest)
+			delete(r.splits, id)
+		}
+	}
+	return status, nil
+}
+
+// push gives the batch at hand its times, and hands it on.
+func (r *Read) push(ctx context.Context, now int64) error {
+	f, b := r.fails, r.batch
+	split := b.SplitID()
+	for _, x := range b.Rejections() {
+		f.refuse(x.Raw, record.Meta{Time: record.NoTime, Watermark: record.NoTime, Position: x.Position}, split, x.Err)
+	}
+	r.drop = r.drop[:0]
+	if t := r.node.Time; t != nil {
+		f.in = b
+		err := guard(r.node.Name, func() error {
+			return t.Set(b, func(i int, err error) {
+				f.fail(i, err)
+				r.drop = append(r.drop, i)
+			})
+		})
+		f.in = nil
+		if err != nil {
+			return err
+		}
+	}
+	if f.refused != nil {
+		err := f.refused
+		f.refused = nil
+		return err
+	}
+	if len(r.drop) > 0 {
+		b.Drop(r.drop)
+	}
+	r.promise(split, now)
+	if err := f.flush(ctx); err != nil {
+		return err
+	}
+	f.count.Out.Add(int64(b.Len()))
+	return r.Chain.Push(ctx, adf.Ref{Node: r.node.Name}, b)
+}
+
+// promise gives every record the watermark of its split as it was when the record had been read.
+func (r *Read) promise(split string, now int64) {
+	metas := r.batch.Meta()
+	t := r.node.Time
+	if t == nil {
+		for i := range metas {
+			metas[i].Time, metas[i].Watermark = record.NoTime, record.NoTime
+		}
+		return
+	}
+	p := r.splits[split]
+	if p == nil { // a reader that reports a split's end together with its last batch
+		p = &promise{newest: record.NoTime}
+		r.splits[split] = p
+	}
+	p.active = now
+	behind := t.OutOfOrderness.Milliseconds()
+	for i := range metas {
+		p.newest = max(p.newest, metas[i].Time)
+		metas[i].Watermark = minus(p.newest, behind)
+	}
+}
+
+func minus(t, d int64) int64 {
+	if t == record.NoTime || t == record.MaxTime {
+		return t
+	}
+	return t - d
+}
+
+// Promised sets what the source had promised before this run.
+func (r *Read) Promised(watermark int64) { r.own = watermark }
+
+// Watermark is the lane's promise at now (milliseconds): nothing earlier comes from it. A bounded lane promises nothing until it knows all its splits,
+// because one that nobody has opened may hold any time.
+func (r *Read) Watermark(now int64) int64 {
+	t := r.node.Time
+	if len(r.splits) == 0 && r.noMore {
+		if !r.open || r.done == record.NoTime || t == nil {
+			return record.MaxTime // nothing of this lane is to be waited for
+		}
+		r.own = max(r.own, minus(r.done, t.OutOfOrderness.Milliseconds()))
+		return r.own
+	}
+	if t == nil || r.node.Source.Boundedness() == splits.Bounded && !r.noMore {
+		return r.own
+	}
+	behind, idle := t.OutOfOrderness.Milliseconds(), t.IdleAfter.Milliseconds()
+	least := int64(math.MaxInt64)
+	for _, p := range r.splits {
+		w := minus(p.newest, behind)
+		if idle > 0 && now-p.active >= idle {
+			w = max(w, now-behind)
+		}
+		least = min(least, w)
+	}
+	if len(r.splits) == 0 {
+		least = r.own
+		if idle > 0 {
+			least = now - behind
+		}
+	}
+	r.own = max(r.own, least)
+	return r.own
+}
+
+// FollowsClock says whether the watermark can move by time alone.
+func (r *Read) FollowsClock() bool { return r.node.Time != nil && r.node.Time.IdleAfter > 0 }
+
+// Snapshot gives the lane's splits at their positions.
+func (r *Read) Snapshot() ([]*adfv1.ReadState, error) {
+	envelopes, err := r.reader.Snapshot()
+	if err != nil {
+		return nil, r.within(err)
+	}
+	states := make([]*adfv1.ReadState, len(envelopes))
+	for i, e := range envelopes {
+		states[i] = StateOf(e)
+		if p := r.splits[e.ID]; p != nil && p.newest != record.NoTime {
+			newest := p.newest
+			states[i].NewestMs = &newest
+		}
+	}
+	return states, nil
+}
+
+// CheckpointComplete tells the reader that the states are part of a completed checkpoint.
+func (r *Read) CheckpointComplete(ctx context.Context, states []*adfv1.ReadState) error {
+	done := make([]splits.Envelope, len(states))
+	for i, s := range states {
+		done[i] = EnvelopeOf(s)
+	}
+	return r.within(r.reader.CheckpointComplete(ctx, done))
+}
+
+// Close closes the reader and the chain.
+func (r *Read) Close() error {
+	return errors.Join(r.within(r.reader.Close()), r.Chain.Close())
+}
+
+func (r *Read) within(err error) error {
+	return fault.Within(err, r.Chain.env.Graph.Plan.Flow(), r.Chain.env.Run, r.node.Name)
+}

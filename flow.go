@@ -1,0 +1,254 @@
+package adf
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/record/row"
+	"github.com/activedataflow/adf/sinks"
+)
+
+// Flow is a data flow being put together: in Go by [From] and the methods of [Stream], from a file by [Load]. What is wrong with it is
+// collected and told all at once by Build. A Flow is used from one goroutine.
+type Flow struct {
+	name   string
+	nodes  []*Node
+	byName map[string]*Node
+	errors row.AnyCodec
+	wrong  []fault.Violation
+}
+
+// New starts a flow. The name is its identity: checkpoints and committed output belong to it.
+func New(name string) *Flow {
+	f := &Flow{name: name, byName: map[string]*Node{}, errors: sinks.DeadLetters()}
+	if !nameRule.MatchString(name) {
+		f.refuse(Place{}, "flow", fmt.Sprintf("%q", name), wantName, "flow.name")
+	}
+	return f
+}
+
+// Name is the flow's name.
+func (f *Flow) Name() string { return f.name }
+
+// ErrorsAsRows makes the errors outputs streams of rows instead of sinks.DeadLetter, for flows whose sinks take rows.
+func (f *Flow) ErrorsAsRows() { f.errors = row.RowCodec(f.errors.Schema()) }
+
+// Errors are the failed records of all nodes, each with where and why it failed. Whoever takes them lets every node go on
+// after a record that fails.
+func (f *Flow) Errors() Stream[sinks.DeadLetter] {
+	return Stream[sinks.DeadLetter]{f: f, from: []Ref{allErrors}, codec: sinks.DeadLetters()}
+}
+
+// allErrors stands for the errors outputs of all nodes that do not come after the one that reads it.
+var allErrors = Ref{"*", PortErrors}
+
+var nameRule = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,62}$`)
+
+const wantName = "up to 63 letters, digits, '_' and '-', a letter first"
+
+// Add adds a node whose live part is already made. It is the way in for whatever builds flows other than by hand; a node's inputs
+// must have been added before.
+func (f *Flow) Add(n *Node) {
+	if n.Place == (Place{}) {
+		n.Place = caller()
+	}
+	switch before, twice := f.byName[n.Name]; {
+	case !nameRule.MatchString(n.Name):
+		f.refuse(n.Place, "name", fmt.Sprintf("%q", n.Name), wantName, "flow.name")
+	case twice:
+		f.refuse(n.Place, n.Name, "a second node of this name", "names used once; the first is a "+before.Kind.String()+at(before.Place), "flow.duplicate")
+	default:
+		f.byName[n.Name] = n
+		f.nodes = append(f.nodes, n)
+	}
+}
+
+// Codec is that of an output; nil when there is none.
+func (f *Flow) Codec(of Ref) row.AnyCodec {
+	if n := f.byName[of.Node]; n != nil && (of.Port != PortLate || n.Keyed != nil) {
+		return n.Codec(of.Port, f.errors)
+	}
+	return nil
+}
+
+// Refuse notes something wrong, to be told by Build.
+func (f *Flow) Refuse(v fault.Violation) { f.wrong = append(f.wrong, v) }
+
+func (f *Flow) refuse(p Place, path, got, want, code string) {
+	f.Refuse(fault.Violation{File: p.File, Line: p.Line, Col: p.Col, Path: path, Got: got, Want: want, Code: code})
+}
+
+func at(p Place) string {
+	if p.File == "" {
+		return ""
+	}
+	return fmt.Sprintf(" at %s:%d", p.File, p.Line)
+}
+
+// caller is the first place on the stack outside this module's root package: where the user wrote the call.
+func caller() Place {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for {
+		frame, more := frames.Next()
+		if !strings.HasPrefix(frame.Function, "github.com/activedataflow/adf.") || strings.HasSuffix(frame.File, "_test.go") {
+			return Place{File: frame.File, Line: frame.Line}
+		}
+		if !more {
+			return Place{}
+		}
+	}
+}
+
+// Build checks the flow as a whole and makes it ready to run. The error is a fault.ConfigurationError with everything that is wrong.
+func (f *Flow) Build(ctx context.Context) (*Graph, error) {
+	g := &Graph{Errors: f.errors, byName: f.byName, reads: map[Ref][]Consumer{}}
+	wrong := len(f.wrong)
+	f.connect(g)
+	f.check(g)
+	all := f.wrong
+	f.wrong = f.wrong[:wrong] // Build may be called again
+	if err := fault.Config(slices.Clone(all)...); err != nil {
+		return nil, err
+	}
+	g.Plan = planOf(f.name, g)
+	return g, ctx.Err()
+}
+
+// connect resolves allErrors, orders the nodes, and notes who reads what.
+func (f *Flow) connect(g *Graph) {
+	inputs := map[*Node][]Edge{}
+	for _, n := range f.nodes {
+		for _, e := range n.Inputs {
+			if e.From != allErrors {
+				inputs[n] = append(inputs[n], e)
+				continue
+			}
+			for _, from := range f.nodes {
+				if !f.comesAfter(from, n) {
+					inputs[n] = append(inputs[n], Edge{From: Ref{from.Name, PortErrors}})
+				}
+			}
+		}
+	}
+	live := map[*Node]*Node{} // what Build changes is a copy
+	var visit func(n *Node)
+	visit = func(n *Node) {
+		if live[n] != nil {
+			return
+		}
+		c := *n
+		c.Inputs = inputs[n]
+		live[n] = &c
+		for _, e := range c.Inputs {
+			if from := f.byName[e.From.Node]; from != nil {
+				visit(from)
+				live[from].Emit = live[from].Emit || e.From.Port == PortErrors
+			}
+		}
+		g.Nodes = append(g.Nodes, &c)
+	}
+	for _, n := range f.nodes {
+		visit(n)
+	}
+	g.byName = map[string]*Node{}
+	for _, n := range g.Nodes {
+		g.byName[n.Name] = n
+		for _, e := range n.Inputs {
+			g.reads[e.From] = append(g.reads[e.From], Consumer{n, e.Input})
+		}
+	}
+}
+
+// comesAfter says whether n is m or reads from it, directly or not.
+func (f *Flow) comesAfter(n, m *Node) bool {
+	return n == m || slices.ContainsFunc(n.Inputs, func(e Edge) bool {
+		from := f.byName[e.From.Node]
+		return from != nil && f.comesAfter(from, m)
+	})
+}
+
+// check finds what is wrong with the flow as a whole.
+func (f *Flow) check(g *Graph) {
+	sources, sinks := 0, 0
+	for _, n := range g.Nodes {
+		switch n.Kind {
+		case KindSource:
+			sources++
+		case KindSink:
+			sinks++
+		}
+		if n.Kind != KindSource && len(n.Inputs) == 0 {
+			f.refuse(n.Place, n.Name, "no input", "at least one", "flow.input")
+		}
+		for i, e := range n.Inputs {
+			f.checkEdge(g, n, i, e)
+		}
+		if n.Kind == KindKeyed && n.Keyed.EventTime() {
+			for _, s := range g.sourcesOf(n) {
+				if s.Time == nil {
+					f.refuse(n.Place, n.Name, fmt.Sprintf("a window over records of %s, which have no event time", s.Name),
+						"sources with event time (time: {field: …} or EventTime)", "flow.time")
+				}
+			}
+		}
+		if n.Kind != KindSink && len(g.reads[Ref{n.Name, PortMain}]) == 0 {
+			f.refuse(n.Place, n.Name, "an output that nobody reads", "a step or sink that reads from "+n.Name, "flow.unread")
+		}
+		if n.Emit && len(g.reads[Ref{n.Name, PortErrors}]) == 0 {
+			f.refuse(n.Place, n.Name, "on_error: emit, and nobody reads "+n.Name+".errors", "a sink or step that reads from "+n.Name+".errors", "flow.errors_unread")
+		}
+	}
+	if sources == 0 {
+		f.refuse(Place{}, "sources", "none", "at least one source", "flow.sources")
+	}
+	if sinks == 0 {
+		f.refuse(Place{}, "sinks", "none", "at least one sink", "flow.sinks")
+	}
+}
+
+func (f *Flow) checkEdge(g *Graph, n *Node, i int, e Edge) {
+	from := g.byName[e.From.Node]
+	if from == nil {
+		f.refuse(n.Place, n.Name+".from", e.From.String(), "a node of this flow", "flow.from")
+		return
+	}
+	if from.Kind == KindSink && e.From.Port != PortErrors {
+		f.refuse(n.Place, n.Name+".from", "the sink "+from.Name, "a source or step: sinks have no output", "flow.from")
+		return
+	}
+	if e.From.Port == PortLate && (from.Keyed == nil || !from.Keyed.EventTime()) {
+		f.refuse(n.Place, n.Name+".from", e.From.String(), "the late output of a step with a window", "flow.late")
+		return
+	}
+	first := n.Inputs[0]
+	if i > 0 && e.Input == first.Input && g.byName[first.From.Node] != nil {
+		a, b := g.byName[first.From.Node].Codec(first.From.Port, g.Errors).Schema(), from.Codec(e.From.Port, g.Errors).Schema()
+		if !a.Equal(b) {
+			f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s with (%s)", e.From, b), fmt.Sprintf("the fields of %s (%s)", first.From, a), "flow.union")
+		}
+	}
+}
+
+// sourcesOf are the sources above a node, those behind errors outputs aside: dead letters keep the time of their record.
+func (g *Graph) sourcesOf(n *Node) []*Node {
+	if n.Kind == KindSource {
+		return []*Node{n}
+	}
+	var all []*Node
+	for _, e := range n.Inputs {
+		if from := g.byName[e.From.Node]; from != nil {
+			for _, s := range g.sourcesOf(from) {
+				if !slices.Contains(all, s) {
+					all = append(all, s)
+				}
+			}
+		}
+	}
+	return all
+}

@@ -1,0 +1,299 @@
+package adf
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/operators"
+	"github.com/activedataflow/adf/record"
+	"github.com/activedataflow/adf/record/row"
+	"github.com/activedataflow/adf/sinks"
+	"github.com/activedataflow/adf/splits"
+)
+
+// Stream is the output of a source or a step: records of type T. Where a new type appears the next step is a function of this
+// package, where none does it is a method.
+type Stream[T any] struct {
+	f     *Flow
+	from  []Ref // several are a union
+	codec *row.Codec[T]
+}
+
+// From adds a source. Its name is part of the flow's state: keep it.
+func From[T any, S splits.Split](f *Flow, name string, src splits.Source[T, S]) Stream[T] {
+	n := &Node{Name: name, Kind: KindSource, Place: caller()}
+	n.Type, n.Config = f.configured(n, src)
+	var codec *row.Codec[T]
+	var err error
+	if typed, ok := src.(splits.Typed[T]); ok {
+		codec, err = typed.RecordCodec()
+	} else {
+		codec, err = row.CodecOf[T]()
+	}
+	if err != nil {
+		return broken[T](f, n, err)
+	}
+	n.Source, n.Out = splits.Erase(src, codec), codec
+	f.Add(n)
+	return Stream[T]{f, []Ref{{Node: name}}, codec}
+}
+
+// configured checks a connector that was configured in Go, as a file's configuration would be, and tells its name and options.
+func (f *Flow) configured(n *Node, connector any) (string, map[string]any) {
+	kind := connectorName(connector)
+	c, ok := connector.(connectors.Config)
+	if !ok {
+		return kind, nil
+	}
+	for _, v := range connectors.Check(c, n.Name+"."+kind) {
+		v.File, v.Line, v.Col = n.Place.File, n.Place.Line, n.Place.Col
+		f.Refuse(v)
+	}
+	return kind, connectors.Redact(c)
+}
+
+// connectorName is the name of the connector's package, which is the name it is registered by.
+func connectorName(connector any) string {
+	t := reflect.TypeOf(connector)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	for i := len(t.PkgPath()) - 1; i >= 0; i-- {
+		if t.PkgPath()[i] == '/' {
+			return t.PkgPath()[i+1:]
+		}
+	}
+	return t.PkgPath()
+}
+
+// broken notes an error and gives a stream whose uses are passed over, so that one mistake is told once.
+func broken[T any](f *Flow, n *Node, err error) Stream[T] {
+	f.refuse(n.Place, n.Name, err.Error(), "a type that can travel between processes", "flow.type")
+	f.byName[n.Name] = n // so that those who read from it are not told that it is missing
+	return Stream[T]{f: f}
+}
+
+// ok says whether the stream can be used; what is broken has been told already.
+func (s Stream[T]) ok() bool { return s.codec != nil }
+
+func (s Stream[T]) edges() []Edge {
+	edges := make([]Edge, len(s.from))
+	for i, r := range s.from {
+		edges[i] = Edge{From: r}
+	}
+	return edges
+}
+
+// node is the node that the stream is the main output of; nil for unions and other outputs.
+func (s Stream[T]) node() *Node {
+	if len(s.from) != 1 || s.from[0].Port != PortMain {
+		return nil
+	}
+	return s.f.byName[s.from[0].Node]
+}
+
+// EventTime says when the records of a source happened, and how far behind the newest record of its split one may come. It goes right behind From.
+func (s Stream[T]) EventTime(when func(T) time.Time, outOfOrderness time.Duration) Stream[T] {
+	if !s.ok() {
+		return s
+	}
+	n := s.node()
+	if n == nil || n.Kind != KindSource {
+		s.f.refuse(caller(), fmt.Sprint(s.from), "EventTime", "it right behind From: only sources have event time", "flow.time")
+		return s
+	}
+	n.Time = &EventTime{OutOfOrderness: outOfOrderness, Set: func(b record.Any, _ func(int, error)) error {
+		batch := b.(*record.Batch[T])
+		for i := range batch.Values {
+			batch.Metas[i].Time = when(batch.Values[i]).UnixMilli()
+		}
+		return nil
+	}}
+	return s
+}
+
+// IdleAfter lets the clock move the watermark of a split that had no record for d. It goes behind EventTime.
+func (s Stream[T]) IdleAfter(d time.Duration) Stream[T] {
+	if n := s.node(); s.ok() && (n == nil || n.Time == nil) {
+		s.f.refuse(caller(), fmt.Sprint(s.from), "IdleAfter", "it behind EventTime", "flow.time")
+	} else if s.ok() {
+		n.Time.IdleAfter = d
+	}
+	return s
+}
+
+// Parallelism sets how many lanes or workers the node behind the stream has; otherwise the runtime decides.
+func (s Stream[T]) Parallelism(n int) Stream[T] {
+	switch at := s.node(); {
+	case !s.ok():
+	case at == nil || at.Kind == KindOp:
+		s.f.refuse(caller(), fmt.Sprint(s.from), "Parallelism", "it right behind a source or a keyed step: other steps run where their input is", "flow.parallelism")
+	case n < 1:
+		s.f.refuse(caller(), at.Name, fmt.Sprintf("parallelism %d", n), "1 or more", "flow.parallelism")
+	default:
+		at.Parallelism = n
+	}
+	return s
+}
+
+// Errors are the records that failed in the node behind the stream; taking them lets the node go on after such a record.
+func (s Stream[T]) Errors() Stream[sinks.DeadLetter] {
+	e := Stream[sinks.DeadLetter]{f: s.f, codec: sinks.DeadLetters()}
+	for _, r := range s.from {
+		e.from = append(e.from, Ref{r.Node, PortErrors})
+	}
+	return e
+}
+
+// Union puts streams of one type together, in no particular order.
+func Union[T any](s Stream[T], more ...Stream[T]) Stream[T] {
+	u := Stream[T]{s.f, slices.Clone(s.from), s.codec}
+	for _, m := range more {
+		u.from = append(u.from, m.from...)
+		if !m.ok() {
+			u.codec = nil
+		}
+	}
+	return u
+}
+
+// Filter keeps the records for which keep is true.
+func (s Stream[T]) Filter(name string, keep func(T) bool) Stream[T] {
+	if !s.ok() {
+		return s
+	}
+	return step(s, name, "filter", s.codec, operators.Filter(s.codec, func(v T) (bool, error) { return keep(v), nil }))
+}
+
+// Map makes one record of each; an error is about that record only.
+func Map[In, Out any](s Stream[In], name string, fn func(In) (Out, error)) Stream[Out] {
+	return typedStep(s, name, "map", func(out *row.Codec[Out]) operators.Any { return operators.Map(s.codec, out, fn) })
+}
+
+// FlatMap makes any number of records of each.
+func FlatMap[In, Out any](s Stream[In], name string, fn func(v In, emit func(Out)) error) Stream[Out] {
+	return typedStep(s, name, "flat_map", func(out *row.Codec[Out]) operators.Any { return operators.FlatMap(s.codec, out, fn) })
+}
+
+// Through adds an operator of one's own; open makes an instance for each lane.
+func Through[In, Out any](s Stream[In], name string, open func() operators.Operator[In, Out]) Stream[Out] {
+	return typedStep(s, name, "through", func(out *row.Codec[Out]) operators.Any { return operators.Through(s.codec, out, open) })
+}
+
+func typedStep[In, Out any](s Stream[In], name, verb string, op func(out *row.Codec[Out]) operators.Any) Stream[Out] {
+	if !s.ok() {
+		return Stream[Out]{f: s.f}
+	}
+	out, err := row.CodecOf[Out]()
+	if err != nil {
+		return broken[Out](s.f, &Node{Name: name, Kind: KindOp, Place: caller()}, err)
+	}
+	return step(s, name, verb, out, op(out))
+}
+
+func step[In, Out any](s Stream[In], name, verb string, out *row.Codec[Out], op operators.Any) Stream[Out] {
+	s.f.Add(&Node{Name: name, Kind: KindOp, Type: verb, Inputs: s.edges(), Out: out, Op: op})
+	return Stream[Out]{s.f, []Ref{{Node: name}}, out}
+}
+
+// To adds a sink.
+func (s Stream[T]) To(name string, sink sinks.Sink[T]) {
+	if !s.ok() {
+		return
+	}
+	n := &Node{Name: name, Kind: KindSink, Place: caller(), Inputs: s.edges(), Out: s.codec}
+	n.Type, n.Config = s.f.configured(n, sink)
+	var err error
+	if n.Sink, err = sink.Sink(s.codec); err != nil {
+		s.f.Refuse(violation(n, err))
+		return
+	}
+	s.f.Add(n)
+}
+
+func violation(n *Node, err error) fault.Violation {
+	return fault.Violation{File: n.Place.File, Line: n.Place.Line, Col: n.Place.Col, Path: n.Name, Got: err.Error(), Want: "a working configuration", Code: "flow.node"}
+}
+
+// Keyed is a stream whose records are brought together by key.
+type Keyed[T, K any] struct {
+	Stream[T]
+	key    func(T) K
+	window operators.Window
+}
+
+// KeyBy gives records a key: a bool, a number, a string, a time, or a struct of those.
+func KeyBy[T, K any](s Stream[T], key func(T) K) Keyed[T, K] { return Keyed[T, K]{Stream: s, key: key} }
+
+// Window cuts each key's records by event time. Without it, an aggregate gives one result per key at the end of the input.
+func (k Keyed[T, K]) Window(w Window) Keyed[T, K] {
+	k.window = w.w
+	return k
+}
+
+// Window says how event time is cut.
+type Window struct{ w operators.Window }
+
+// Tumbling cuts event time into stretches of one size, aligned with the epoch in UTC.
+func Tumbling(size time.Duration) Window { return Window{operators.Window{Size: size}} }
+
+// AllowedLateness delays each window's result by d, and takes records that come up to d late.
+func (w Window) AllowedLateness(d time.Duration) Window {
+	w.w.Lateness = d
+	return w
+}
+
+// Offset moves the windows by d: for days that begin at six, 6h.
+func (w Window) Offset(d time.Duration) Window {
+	w.w.Offset = d
+	return w
+}
+
+// Result is the output of a keyed step, with the late records of its input.
+type Result[T, R any] struct {
+	Stream[R]
+	late Stream[T]
+}
+
+// Late are the records that came after their window's result.
+func (r Result[T, R]) Late() Stream[T] { return r.late }
+
+// Aggregate gives one result per key and window.
+func Aggregate[T, K, A, R any](k Keyed[T, K], name string, agg operators.Aggregator[T, K, A, R]) Result[T, R] {
+	return keyed[T, R](k.Stream, name, "aggregate", func(*row.Codec[R]) (operators.AnyKeyed, error) {
+		return operators.Aggregate(k.codec, k.key, k.window, agg)
+	})
+}
+
+// Process runs a function of one's own on each key's records, with state and timers; open makes an instance for each worker. State that
+// was not written for ttl is dropped; zero keeps it for ever.
+func Process[T, K, Out any](k Keyed[T, K], name string, ttl time.Duration, open func() operators.Processor[T, K, Out]) Stream[Out] {
+	return keyed[T, Out](k.Stream, name, "process", func(out *row.Codec[Out]) (operators.AnyKeyed, error) {
+		return operators.Process(k.codec, out, k.key, ttl, open)
+	}).Stream
+}
+
+func keyed[T, Out any](s Stream[T], name, verb string, op func(out *row.Codec[Out]) (operators.AnyKeyed, error)) Result[T, Out] {
+	if !s.ok() {
+		return Result[T, Out]{Stream: Stream[Out]{f: s.f}, late: Stream[T]{f: s.f}}
+	}
+	n := &Node{Name: name, Kind: KindKeyed, Type: verb, Place: caller(), Inputs: s.edges()}
+	out, err := row.CodecOf[Out]()
+	if err == nil {
+		n.Keyed, err = op(out)
+	}
+	if err != nil {
+		return Result[T, Out]{Stream: broken[Out](s.f, n, err), late: Stream[T]{f: s.f}}
+	}
+	n.Out = out
+	s.f.Add(n)
+	return Result[T, Out]{
+		Stream: Stream[Out]{s.f, []Ref{{Node: name}}, out},
+		late:   Stream[T]{s.f, []Ref{{name, PortLate}}, s.codec},
+	}
+}
+
