@@ -224,6 +224,11 @@ func (m *multiplex[T, S]) take() (fetched[T, S], bool) {
 func (m *multiplex[T, S]) push(f fetched[T, S]) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.head > 0 && len(m.queue) == cap(m.queue) { // use the room of what has been polled
+		n := copy(m.queue, m.queue[m.head:])
+		clear(m.queue[n:])
+		m.queue, m.head = m.queue[:n], 0
+	}
 	m.queue = append(m.queue, f)
 	if m.hungry {
 		m.hungry = false
