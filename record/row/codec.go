@@ -1,9 +1,12 @@
 package row
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/activedataflow/adf/record"
 )
@@ -17,7 +20,10 @@ type AnyCodec interface {
 	NewBatch() record.Any
 	// AppendBatch appends b's wire form (a versioned adf.v1.Batch) to dst.
 	AppendBatch(dst []byte, b record.Any) []byte
-	// DecodeBatch appends the records of a wire form to into. Strings and bytes share data, which must not change afterwards.
+	// AppendDurable is AppendBatch with the schema inside: for what a later version of the flow may read.
+	AppendDurable(dst []byte, b record.Any) []byte
+	// DecodeBatch appends the records of a wire form to into. Strings and bytes share data, which must not change afterwards. Data with
+	// another schema inside is evolved (see [Evolution]).
 	DecodeBatch(data []byte, into record.Any) error
 	// CopyRecord appends a copy of record i of src, which lives as long as dst does, with its meta.
 	CopyRecord(dst, src record.Any, i int)
@@ -32,14 +38,18 @@ type AnyCodec interface {
 // Codec turns values of T into field values and back, and batches of T into their wire form. Make one with CodecOf or RowCodec.
 type Codec[T any] struct {
 	schema *Schema
+	text   string // the schema's
 	get    func(vs []Value, v *T) []Value
 	set    func(v *T, vs []Value) error
+	// evolved is the evolution used last: parts written with one schema come in a row.
+	evolved atomic.Pointer[Evolution]
 }
 
 // RowCodec is the codec of rows of a schema.
 func RowCodec(s *Schema) *Codec[Row] {
 	return &Codec[Row]{
 		schema: s,
+		text:   s.String(),
 		get:    func(vs []Value, r *Row) []Value { return append(vs, r.Values...) },
 	}
 }
@@ -54,30 +64,23 @@ func CodecOf[T any]() (*Codec[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	if fields == nil { // a scalar
-		conv, _, err := converterOf(t, t.String(), nil)
-		if err != nil {
-			return nil, err
-		}
-		return &Codec[T]{
-			schema: s,
-			get:    func(vs []Value, v *T) []Value { return append(vs, conv.get(reflect.ValueOf(v).Elem())) },
-			set:    func(v *T, vs []Value) error { return conv.set(reflect.ValueOf(v).Elem(), vs[0]) },
-		}, nil
-	}
 	return &Codec[T]{
 		schema: s,
+		text:   s.String(),
 		get: func(vs []Value, v *T) []Value {
-			rv := reflect.ValueOf(v).Elem()
+			p := unsafe.Pointer(v)
 			for i := range fields {
-				vs = append(vs, fields[i].conv.get(rv.FieldByIndex(fields[i].index)))
+				vs = append(vs, fields[i].get(unsafe.Add(p, fields[i].offset)))
 			}
 			return vs
 		},
 		set: func(v *T, vs []Value) error {
-			rv := reflect.ValueOf(v).Elem()
+			if len(vs) != len(fields) {
+				return fmt.Errorf("got %d values, want %d", len(vs), len(fields))
+			}
+			p := unsafe.Pointer(v)
 			for i := range fields {
-				if err := fields[i].conv.set(rv.FieldByIndex(fields[i].index), vs[i]); err != nil {
+				if err := fields[i].set(unsafe.Add(p, fields[i].offset), vs[i]); err != nil {
 					return fmt.Errorf("field %s: %w", s.Fields[i].Name, err)
 				}
 			}
@@ -110,9 +113,14 @@ func (c *Codec[T]) Values(vs []Value, b record.Any, i int) []Value {
 }
 
 // AppendBatch appends b's wire form.
-func (c *Codec[T]) AppendBatch(dst []byte, b record.Any) []byte {
+func (c *Codec[T]) AppendBatch(dst []byte, b record.Any) []byte { return c.append(dst, b, "") }
+
+// AppendDurable appends b's wire form with the schema inside.
+func (c *Codec[T]) AppendDurable(dst []byte, b record.Any) []byte { return c.append(dst, b, c.text) }
+
+func (c *Codec[T]) append(dst []byte, b record.Any, schema string) []byte {
 	batch := b.(*record.Batch[T])
-	return appendBatch(dst, batch.Split, "", batch.Metas, func(dst []byte) []byte {
+	return appendBatch(dst, batch.Split, schema, batch.Metas, func(dst []byte) []byte {
 		if rows, ok := any(batch).(*record.Batch[Row]); ok {
 			for i := range rows.Values {
 				for _, v := range rows.Values[i].Values {
@@ -133,7 +141,7 @@ func (c *Codec[T]) AppendBatch(dst []byte, b record.Any) []byte {
 	})
 }
 
-// DecodeBatch appends the records of a wire form to into.
+// DecodeBatch appends the records of a wire form to into. After an error into holds the records before it.
 func (c *Codec[T]) DecodeBatch(data []byte, into record.Any) error {
 	b := into.(*record.Batch[T])
 	w, err := readBatch(data)
@@ -141,31 +149,57 @@ func (c *Codec[T]) DecodeBatch(data []byte, into record.Any) error {
 		return err
 	}
 	b.Split = w.split
-	n := len(c.schema.Fields)
+	written := c.schema
+	var evolution *Evolution
+	if w.schema != "" && w.schema != c.text {
+		if evolution, err = c.evolution(w.schema); err != nil {
+			return err
+		}
+		written = evolution.from
+		if evolution.Same() {
+			evolution = nil
+		}
+	}
 	rows, isRow := any(b).(*record.Batch[Row])
-	var slab *Slab
-	var scratch []Value
+	d := decoder{data: w.rows}
 	if isRow {
-		slab = SlabOf(rows)
-	} else {
-		scratch = make([]Value, n)
+		d.slab = SlabOf(rows)
+	}
+	// Values as they were written, and as they become; for rows without evolution both are made in place, in the slab.
+	read := make([]Value, len(written.Fields))
+	var become []Value
+	if evolution != nil {
+		become = make([]Value, len(c.schema.Fields))
 	}
 	var m record.Meta
 	for range w.count {
 		if m, w.metas, err = decodeMeta(w.metas, m); err != nil {
 			return err
 		}
-		vs := scratch
-		if isRow {
-			vs = slab.Values(n)
+		vs := read
+		if isRow && evolution == nil {
+			vs = d.slab.Values(len(vs))
 		}
 		for i := range vs {
-			if vs[i], w.rows, err = decodeValue(w.rows, 0); err != nil {
+			if vs[i], err = d.value(); err != nil {
 				return err
 			}
-			if k := c.schema.Fields[i].Type.Kind; vs[i].kind != k && vs[i].kind != KindNull {
-				return fmt.Errorf("field %s: got %s, want %s", c.schema.Fields[i].Name, vs[i].kind, k)
+			f := &written.Fields[i]
+			if k := vs[i].kind; k == f.Type.Kind && k < KindList || k == KindNull {
+				continue
 			}
+			if err := checkShape(vs[i], &f.Type); err != nil {
+				return fmt.Errorf("field %s: %w", f.Name, err)
+			}
+		}
+		if evolution != nil {
+			if isRow {
+				become = d.slab.Values(len(become))
+			}
+			if err := evolution.apply(become, vs); err != nil {
+				return err
+			}
+			vs = become
 		}
 		if isRow {
 			rows.Append(Row{c.schema, vs}, m)
@@ -177,30 +211,57 @@ func (c *Codec[T]) DecodeBatch(data []byte, into record.Any) error {
 		}
 		b.Append(v, m)
 	}
-	if len(w.rows) > 0 || len(w.metas) > 0 {
+	if len(d.data) > 0 || len(w.metas) > 0 {
 		return errors.New("there is data behind the last record")
 	}
 	return nil
+}
+
+// evolution is the one from the schema with the given text.
+func (c *Codec[T]) evolution(text string) (*Evolution, error) {
+	if e := c.evolved.Load(); e != nil && e.fromText == text {
+		return e, nil
+	}
+	from, err := ParseSchema(text)
+	if err != nil {
+		return nil, fmt.Errorf("the schema of the data: %w", err)
+	}
+	e, err := NewEvolution(from, c.schema)
+	if err != nil {
+		return nil, err
+	}
+	e.fromText = text
+	c.evolved.Store(e)
+	return e, nil
 }
 
 // CopyRecord appends a copy of record i of src to dst.
 func (c *Codec[T]) CopyRecord(dst, src record.Any, i int) {
 	from, to := src.(*record.Batch[T]), dst.(*record.Batch[T])
 	if rows, ok := any(to).(*record.Batch[Row]); ok {
-		rows.Append(any(from.Values[i]).(Row).Clone(), from.Metas[i])
+		r := &any(from).(*record.Batch[Row]).Values[i]
+		rows.Append(Row{r.Schema, copyValues(SlabOf(rows), r.Values)}, from.Metas[i])
 		return
 	}
 	to.Append(from.Values[i], from.Metas[i])
 }
 
+// copyValues copies values into a slab.
+func copyValues(slab *Slab, vs []Value) []Value {
+	own := slab.Values(len(vs))
+	for i, v := range vs {
+		if v.kind >= KindList {
+			v = slab.Copy(v)
+		}
+		own[i] = v
+	}
+	return own
+}
+
 // AppendRecord appends a record made of one value per field.
 func (c *Codec[T]) AppendRecord(b record.Any, vs []Value, m record.Meta) error {
 	if rows, ok := b.(*record.Batch[Row]); ok {
-		own := SlabOf(rows).Values(len(vs))
-		for i, v := range vs {
-			own[i] = v.clone()
-		}
-		rows.Append(Row{c.schema, own}, m)
+		rows.Append(Row{c.schema, copyValues(SlabOf(rows), vs)}, m)
 		return nil
 	}
 	var v T
@@ -213,44 +274,64 @@ func (c *Codec[T]) AppendRecord(b record.Any, vs []Value, m record.Meta) error {
 
 // AppendJSON appends record i of b as one JSON object.
 func (c *Codec[T]) AppendJSON(dst []byte, b record.Any, i int) []byte {
-	return AppendJSONRow(dst, c.schema, c.Values(nil, b, i))
+	if rows, ok := b.(*record.Batch[Row]); ok {
+		return AppendJSONRow(dst, c.schema, rows.Values[i].Values)
+	}
+	var scratch [16]Value
+	return AppendJSONRow(dst, c.schema, c.Values(scratch[:0], b, i))
 }
 
 // AppendKey appends the canonical encoding of a key: equal keys have equal bytes, on every runtime and in every release.
 func AppendKey(dst []byte, vs ...Value) []byte {
 	for _, v := range vs {
-		dst = appendValue(dst, canonical(v))
+		dst = appendCanonical(dst, v)
 	}
 	return dst
 }
 
-// canonical gives equal numbers one form: -0 is 0, a NaN is the one NaN, a decimal has no trailing zeros.
-func canonical(v Value) Value {
+// appendCanonical gives equal numbers one form: -0 is 0, a NaN is the one NaN, a decimal has no trailing zeros.
+func appendCanonical(dst []byte, v Value) []byte {
 	switch v.kind {
 	case KindFloat64:
-		f := v.Float()
-		if f == 0 {
-			return Float(0)
-		}
-		if f != f {
-			return Value{kind: KindFloat64, num: 0x7ff8000000000001}
+		switch f := v.Float(); {
+		case f == 0:
+			v = Float(0)
+		case f != f:
+			v.num = 0x7ff8000000000001
 		}
 	case KindDecimal:
-		return trimDecimal(v)
+		v = trimDecimal(v)
+	case KindList, KindRow:
+		dst = append(dst, byte(v.kind))
+		dst = binary.AppendUvarint(dst, v.num)
+		for _, e := range v.List() {
+			dst = appendCanonical(dst, e)
+		}
+		return dst
+	case KindMap:
+		dst = append(dst, byte(v.kind))
+		dst = binary.AppendUvarint(dst, v.num)
+		for _, e := range v.Map() {
+			dst = binary.AppendUvarint(dst, uint64(len(e.Key)))
+			dst = append(dst, e.Key...)
+			dst = appendCanonical(dst, e.Value)
+		}
+		return dst
 	}
-	return v
+	return appendValue(dst, v)
 }
 
 // DecodeKey reads n values of a key; strings share data.
 func DecodeKey(data []byte, n int) ([]Value, error) {
 	vs := make([]Value, n)
+	d := decoder{data: data}
 	var err error
 	for i := range vs {
-		if vs[i], data, err = decodeValue(data, 0); err != nil {
+		if vs[i], err = d.value(); err != nil {
 			return nil, err
 		}
 	}
-	if len(data) > 0 {
+	if len(d.data) > 0 {
 		return nil, errors.New("there is data behind the key")
 	}
 	return vs, nil
@@ -259,6 +340,9 @@ func DecodeKey(data []byte, n int) ([]Value, error) {
 // AppendValue appends a value's encoding, DecodeValue reads it and gives the rest: for state and partial results.
 func AppendValue(dst []byte, v Value) []byte { return appendValue(dst, v) }
 
-// DecodeValue reads one value; strings and bytes share data.
-func DecodeValue(data []byte) (v Value, rest []byte, err error) { return decodeValue(data, 0) }
-
+// DecodeValue reads one value; strings and bytes share data. Whether it fits a type is not checked.
+func DecodeValue(data []byte) (v Value, rest []byte, err error) {
+	d := decoder{data: data}
+	v, err = d.value()
+	return v, d.data, err
+}

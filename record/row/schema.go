@@ -30,6 +30,8 @@ type Field struct {
 type Schema struct {
 	Fields []Field
 	index  map[string]int
+	// jsonKeys stand before each field's value in JSON.
+	jsonKeys []string
 }
 
 // NewSchema makes a schema; a name given twice or an empty one is an error.
@@ -43,6 +45,7 @@ func NewSchema(fields ...Field) (*Schema, error) {
 			return nil, fmt.Errorf("field %q is there twice", f.Name)
 		}
 		s.index[f.Name] = i
+		s.jsonKeys = append(s.jsonKeys, jsonKey(f.Name, i))
 	}
 	return s, nil
 }
@@ -397,30 +400,7 @@ func (r Row) Get(name string) Value {
 
 // Clone copies the row, so that it can outlive its batch.
 func (r Row) Clone() Row {
-	vs := make([]Value, len(r.Values))
-	for i, v := range r.Values {
-		vs[i] = v.clone()
-	}
-	return Row{r.Schema, vs}
-}
-
-// clone copies the parts of a value that live in a slab; strings and bytes never do.
-func (v Value) clone() Value {
-	switch v.kind {
-	case KindList, KindRow:
-		vs := make([]Value, v.num)
-		for i, e := range v.List() {
-			vs[i] = e.clone()
-		}
-		w := List(vs)
-		w.kind = v.kind
-		return w
-	case KindMap:
-		es := make([]Entry, v.num)
-		for i, e := range v.Map() {
-			es[i] = Entry{e.Key, e.Value.clone()}
-		}
-		return Map(es)
-	}
-	return v
+	var own Slab
+	own.values = make([]Value, len(r.Values))
+	return Row{r.Schema, copyValues(&own, r.Values)}
 }

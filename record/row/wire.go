@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"unsafe"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
-	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/record"
 )
 
@@ -64,103 +62,185 @@ var errTruncated = errors.New("the data ends in the middle of a value")
 // maxWireDepth bounds how deeply encoded values are nested.
 const maxWireDepth = 100
 
-// decodeValue reads one value; strings and bytes share data. slab gives memory for lists; nil allocates.
-func decodeValue(data []byte, depth int) (Value, []byte, error) {
-	if len(data) == 0 {
-		return Value{}, nil, errTruncated
+// decoder reads encoded values. Strings and bytes share data; lists, maps and rows live in the slab, or in memory of their own without one.
+type decoder struct {
+	data    []byte
+	slab    *Slab
+	depth   int
+	values  []Value // the elements of the lists being read
+	entries []Entry
+}
+
+func (d *decoder) value() (Value, error) {
+	if len(d.data) == 0 {
+		return Value{}, errTruncated
 	}
-	kind := Kind(data[0])
-	data = data[1:]
+	kind := Kind(d.data[0])
+	d.data = d.data[1:]
 	switch kind {
 	case KindNull:
-		return Value{}, data, nil
+		return Value{}, nil
 	case KindBool:
-		if len(data) < 1 {
-			return Value{}, nil, errTruncated
+		if len(d.data) < 1 {
+			return Value{}, errTruncated
 		}
-		return Bool(data[0] != 0), data[1:], nil
+		v := Bool(d.data[0] != 0)
+		d.data = d.data[1:]
+		return v, nil
 	case KindInt64, KindTimestamp, KindDate, KindDuration:
-		n, w := binary.Varint(data)
+		n, w := binary.Varint(d.data)
 		if w <= 0 {
-			return Value{}, nil, errTruncated
+			return Value{}, errTruncated
 		}
-		return Value{kind: kind, num: uint64(n)}, data[w:], nil
+		d.data = d.data[w:]
+		return Value{kind: kind, num: uint64(n)}, nil
 	case KindFloat64:
-		if len(data) < 8 {
-			return Value{}, nil, errTruncated
+		if len(d.data) < 8 {
+			return Value{}, errTruncated
 		}
-		return Value{kind: kind, num: binary.LittleEndian.Uint64(data)}, data[8:], nil
+		v := Value{kind: kind, num: binary.LittleEndian.Uint64(d.data)}
+		d.data = d.data[8:]
+		return v, nil
 	case KindDecimal:
-		return decodeDecimal(data)
+		return d.decimal()
 	case KindString, KindBytes:
-		b, rest, err := decodeBytes(data)
+		b, err := d.bytes()
 		if err != nil {
-			return Value{}, nil, err
+			return Value{}, err
 		}
 		v := Bytes(b)
 		v.kind = kind
-		return v, rest, nil
+		return v, nil
 	case KindList, KindRow, KindMap:
-		n, w := binary.Uvarint(data)
-		if w <= 0 || n > uint64(len(data)) {
-			return Value{}, nil, errTruncated
+		n, w := binary.Uvarint(d.data)
+		if w <= 0 || n > uint64(len(d.data)) {
+			return Value{}, errTruncated
 		}
-		if depth >= maxWireDepth {
-			return Value{}, nil, fmt.Errorf("values are nested more than %d levels deep", maxWireDepth)
+		d.data = d.data[w:]
+		if d.depth >= maxWireDepth {
+			return Value{}, fmt.Errorf("values are nested more than %d levels deep", maxWireDepth)
 		}
-		return decodeNested(kind, int(n), data[w:], depth)
+		d.depth++
+		v, err := d.nested(kind, int(n))
+		d.depth--
+		return v, err
 	}
-	return Value{}, nil, fmt.Errorf("got the kind %d, want 0 to %d", kind, KindRow)
+	return Value{}, fmt.Errorf("got the kind %d, want 0 to %d", kind, KindRow)
 }
 
-func decodeDecimal(data []byte) (Value, []byte, error) {
-	if len(data) < 2 {
-		return Value{}, nil, errTruncated
+func (d *decoder) decimal() (Value, error) {
+	if len(d.data) < 2 {
+		return Value{}, errTruncated
 	}
-	scale, form := data[0], data[1]
-	data = data[2:]
+	scale, form := d.data[0], d.data[1]
+	d.data = d.data[2:]
 	if form == 0 {
-		n, w := binary.Varint(data)
+		n, w := binary.Varint(d.data)
 		if w <= 0 {
-			return Value{}, nil, errTruncated
+			return Value{}, errTruncated
 		}
-		return Decimal(n, scale), data[w:], nil
+		d.data = d.data[w:]
+		return Decimal(n, scale), nil
 	}
-	abs, data, err := decodeBytes(data)
+	abs, err := d.bytes()
 	if err != nil {
-		return Value{}, nil, err
+		return Value{}, err
 	}
 	n := new(big.Int).SetBytes(abs)
 	if form == 1 {
 		n.Neg(n)
 	}
-	return BigDecimal(n, scale), data, nil
+	return BigDecimal(n, scale), nil
 }
 
-func decodeNested(kind Kind, n int, data []byte, depth int) (v Value, rest []byte, err error) {
+// nested reads n elements. They are collected on a stack first: a wrong n costs no memory.
+func (d *decoder) nested(kind Kind, n int) (Value, error) {
 	if kind == KindMap {
-		es := make([]Entry, n)
-		for i := range es {
-			var key []byte
-			if key, data, err = decodeBytes(data); err != nil {
-				return Value{}, nil, err
+		start := len(d.entries)
+		defer func() { d.entries = d.entries[:start] }()
+		for range n {
+			key, err := d.bytes()
+			if err != nil {
+				return Value{}, err
 			}
-			es[i].Key = unsafe.String(unsafe.SliceData(key), len(key))
-			if es[i].Value, data, err = decodeValue(data, depth+1); err != nil {
-				return Value{}, nil, err
+			v, err := d.value()
+			if err != nil {
+				return Value{}, err
 			}
+			if found := d.entries[start:]; len(found) > 0 && found[len(found)-1].Key >= share(key) {
+				return Value{}, errors.New("the keys of a map are not in order")
+			}
+			d.entries = append(d.entries, Entry{share(key), v})
 		}
-		return Map(es), data, nil
-	}
-	vs := make([]Value, n)
-	for i := range vs {
-		if vs[i], data, err = decodeValue(data, depth+1); err != nil {
-			return Value{}, nil, err
+		var es []Entry
+		if d.slab != nil {
+			es = d.slab.Entries(n)
+		} else {
+			es = make([]Entry, n)
 		}
+		copy(es, d.entries[start:])
+		return Map(es), nil
 	}
-	v = List(vs)
+	start := len(d.values)
+	defer func() { d.values = d.values[:start] }()
+	for range n {
+		v, err := d.value()
+		if err != nil {
+			return Value{}, err
+		}
+		d.values = append(d.values, v)
+	}
+	var vs []Value
+	if d.slab != nil {
+		vs = d.slab.Values(n)
+	} else {
+		vs = make([]Value, n)
+	}
+	copy(vs, d.values[start:])
+	v := List(vs)
 	v.kind = kind
-	return v, data, nil
+	return v, nil
+}
+
+func (d *decoder) bytes() ([]byte, error) {
+	b, rest, err := decodeBytes(d.data)
+	d.data = rest
+	return b, err
+}
+
+// checkShape says what is wrong with the kinds inside a value of a type: data is not trusted, and code behind it indexes by the schema.
+func checkShape(v Value, t *Type) error {
+	if v.kind == KindNull {
+		return nil
+	}
+	if v.kind != t.Kind {
+		return fmt.Errorf("got %s, want %s", v.kind, t.Kind)
+	}
+	switch v.kind {
+	case KindList:
+		for i, e := range v.List() {
+			if err := checkShape(e, t.Elem); err != nil {
+				return fmt.Errorf("element %d: %w", i, err)
+			}
+		}
+	case KindMap:
+		for _, e := range v.Map() {
+			if err := checkShape(e.Value, t.Elem); err != nil {
+				return fmt.Errorf("key %q: %w", e.Key, err)
+			}
+		}
+	case KindRow:
+		vs := v.List()
+		if len(vs) != len(t.Row.Fields) {
+			return fmt.Errorf("got %d fields, want %d", len(vs), len(t.Row.Fields))
+		}
+		for i := range vs {
+			if err := checkShape(vs[i], &t.Row.Fields[i].Type); err != nil {
+				return fmt.Errorf("field %s: %w", t.Row.Fields[i].Name, err)
+			}
+		}
+	}
+	return nil
 }
 
 func decodeBytes(data []byte) (b, rest []byte, err error) {
@@ -195,7 +275,7 @@ func decodeMeta(data []byte, before record.Meta) (record.Meta, []byte, error) {
 	return before, data, nil
 }
 
-// The field numbers of adf.v1.Batch. The message is written and read field by field, because the generated code would copy rows.
+// The field numbers of the message adf.v1.Batch. It is written and read field by field, because the generated code would copy rows.
 const (
 	batchVersion = 1
 	batchCount   = 2
@@ -299,5 +379,3 @@ func readBatch(data []byte) (wireBatch, error) {
 	}
 	return b, nil
 }
-
-var _ = (*adfv1.Batch)(nil) // the message whose wire form this is
