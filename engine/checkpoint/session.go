@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -9,6 +10,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -27,8 +32,11 @@ type Session struct {
 	flow   string
 	run    string
 	retain int
+	claim  int64              // the epoch that took the flow over; part of the names of our blobs
 	epoch  int64              // the newest epoch, ours
 	refs   map[int64][]string // the blobs each retained epoch refers to
+	unused map[string]bool    // blobs that no epoch refers to any more, still to be removed
+	pruned error              // why something that should be gone is still there
 }
 
 // Options say how a session starts.
@@ -43,6 +51,7 @@ type Options struct {
 }
 
 // Open claims a flow for a run: from now on no older run can save. It gives the checkpoint to go on from, nil when there is none.
+// The run must be one that nobody else has; it may be opened again by the same process, when it goes back to its last checkpoint.
 func Open(ctx context.Context, store Store, flow, run string, o Options) (*Session, *adfv1.Checkpoint, error) {
 	if err := CheckName(flow); err != nil {
 		return nil, nil, err
@@ -52,12 +61,9 @@ func Open(ctx context.Context, store Store, flow, run string, o Options) (*Sessi
 	}
 	s := &Session{store: store, flow: flow, run: run, retain: o.Retain}
 	for {
-		restored, err := s.load(ctx)
+		restored, err := s.load(ctx, o.Fresh)
 		if err != nil {
 			return nil, nil, err
-		}
-		if o.Fresh {
-			restored = nil
 		}
 		claim := &adfv1.Checkpoint{}
 		if restored != nil {
@@ -69,24 +75,25 @@ func Open(ctx context.Context, store Store, flow, run string, o Options) (*Sessi
 			claim = proto.CloneOf(restored)
 		}
 		claim.Claim = true
-		err = s.create(ctx, claim)
-		if errors.Is(err, ErrExists) {
-			continue // another run saved or started in between: go on from there
-		}
-		if err != nil {
+		switch err := s.create(ctx, claim); {
+		case err == nil:
+			s.claim = s.epoch
+			s.pruned = s.sweep(ctx)
+			return s, restored, nil
+		case !errors.Is(err, ErrExists):
 			return nil, nil, err
 		}
-		return s, restored, s.sweep(ctx)
+		// Another run saved or started in between, or an attempt of ours arrived late: go on from there.
 	}
 }
 
-// load reads the retained epochs and gives the newest.
-func (s *Session) load(ctx context.Context) (newest *adfv1.Checkpoint, err error) {
+// load reads the retained epochs and gives the newest; with fresh it gives none, but still counts them and knows their blobs.
+func (s *Session) load(ctx context.Context, fresh bool) (newest *adfv1.Checkpoint, err error) {
 	epochs, err := s.store.Epochs(ctx, s.flow)
 	if err != nil {
 		return nil, err
 	}
-	s.epoch, s.refs = 0, map[int64][]string{}
+	s.epoch, s.refs, s.unused = 0, map[int64][]string{}, map[string]bool{}
 	if len(epochs) > s.retain {
 		epochs = epochs[len(epochs)-s.retain:]
 	}
@@ -98,21 +105,34 @@ func (s *Session) load(ctx context.Context) (newest *adfv1.Checkpoint, err error
 		if err != nil {
 			return nil, err
 		}
+		s.epoch = e
 		cp, err := Decode(content)
-		if err != nil {
-			if i < len(epochs)-1 {
-				continue // nobody restores from it any more
-			}
-			return nil, &fault.RuntimeError{Detail: fault.Detail{
-				Code: "checkpoint.corrupt", Doing: "read checkpoint", Flow: s.flow, At: fmt.Sprintf("epoch %d", e), Retry: fault.RetryNever,
-				Fix: "remove this epoch from the checkpoint store to go on from the one before (start with --rewind; output may repeat), or start over with --fresh",
-				Err: err,
-			}}
+		switch {
+		case err == nil:
+			s.refs[e], newest = refsOf(cp), cp
+		case i == len(epochs)-1 && !fresh:
+			return nil, s.unreadable(e, err)
+		default:
+			s.refs[e] = nil // nobody restores from it any more
 		}
-		s.refs[e] = refsOf(cp)
-		s.epoch, newest = e, cp
+	}
+	if fresh {
+		return nil, nil
 	}
 	return newest, nil
+}
+
+// unreadable is about the newest epoch. The one before is not taken instead: that output repeats is for somebody to decide.
+func (s *Session) unreadable(epoch int64, err error) error {
+	d := fault.Detail{
+		Code: "checkpoint.corrupt", Doing: "read checkpoint", Flow: s.flow, Run: s.run, At: fmt.Sprintf("epoch %d", epoch), Retry: fault.RetryNever,
+		Fix: "stop every run of the flow and remove this epoch from the checkpoint store to go on from the one before (start with --rewind; output may repeat), or start over with --fresh",
+		Err: err,
+	}
+	if errors.Is(err, errNewer) {
+		d.Code, d.Fix = "checkpoint.version", "go on with the release that saved it, or start over with --fresh"
+	}
+	return &fault.RuntimeError{Detail: d}
 }
 
 // Epoch is the number of the newest epoch.
@@ -122,55 +142,86 @@ func (s *Session) Epoch() int64 { return s.epoch }
 func (s *Session) Run() string { return s.run }
 
 // Save saves the next epoch. It fills in what names it. When another run has taken the flow over, the error has the code
-// "checkpoint.fenced", and nothing must be committed any more.
+// "checkpoint.fenced", and nothing must be committed any more. After another error, which may have come behind the saving, the same
+// or a later state is saved by the next call, under a number that nobody else has.
 func (s *Session) Save(ctx context.Context, cp *adfv1.Checkpoint) error {
-	err := s.create(ctx, cp)
-	if errors.Is(err, ErrExists) {
-		return s.fenced(ctx)
+	for {
+		before := s.epoch
+		err := s.create(ctx, cp)
+		switch {
+		case err == nil:
+			s.pruned = s.prune(ctx)
+			return nil
+		case !errors.Is(err, ErrExists):
+			return err
+		case s.epoch == before:
+			return s.fenced(ctx)
+		}
+		// An earlier attempt of ours has this number, with what was to be saved then.
 	}
-	if err != nil {
-		return err
-	}
-	return s.prune(ctx)
 }
 
+// create creates the epoch behind the newest. When it is taken the error is ErrExists; if we have taken it ourselves, by an
+// attempt that seemed to fail, it counts as created when the content is the same, and else only moves s.epoch on.
 func (s *Session) create(ctx context.Context, cp *adfv1.Checkpoint) error {
 	cp.Version, cp.Flow, cp.Run, cp.Epoch, cp.SavedAtMs = Version, s.flow, s.run, s.epoch+1, time.Now().UnixMilli()
 	content, err := Encode(cp)
 	if err != nil {
 		return err
 	}
-	if err := s.store.CreateEpoch(ctx, s.flow, cp.Epoch, content); err != nil {
-		if errors.Is(err, ErrExists) && s.mine(ctx, cp.Epoch) {
-			return nil // our own earlier attempt, whose answer was lost
+	err = s.store.CreateEpoch(ctx, s.flow, cp.Epoch, content)
+	if errors.Is(err, ErrExists) {
+		there, reading := s.ours(ctx, cp.Epoch)
+		if reading != nil {
+			return reading
 		}
+		if there == nil {
+			return err
+		}
+		s.epoch, s.refs[cp.Epoch] = cp.Epoch, refsOf(there)
+		cp.SavedAtMs = there.SavedAtMs
+		if !proto.Equal(cp, there) {
+			return err
+		}
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	s.epoch = cp.Epoch
-	s.refs[cp.Epoch] = refsOf(cp)
+	s.epoch, s.refs[cp.Epoch] = cp.Epoch, refsOf(cp)
 	return nil
 }
 
-// mine is for stores whose answer can be lost on the way.
-func (s *Session) mine(ctx context.Context, epoch int64) bool {
-	content, err := s.store.ReadEpoch(ctx, s.flow, epoch)
+// ours reads an epoch that is taken; nil when another run has it, or has passed it.
+func (s *Session) ours(ctx context.Context, epoch int64) (*adfv1.Checkpoint, error) {
+	epochs, err := s.store.Epochs(ctx, s.flow)
 	if err != nil {
-		return false
+		return nil, err
+	}
+	if len(epochs) == 0 || epochs[len(epochs)-1] != epoch {
+		return nil, nil
+	}
+	content, err := s.store.ReadEpoch(ctx, s.flow, epoch)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	cp, err := Decode(content)
 	if err != nil || cp.Run != s.run {
-		return false
+		return nil, nil // what can not be read was not saved by us
 	}
-	s.epoch = epoch
-	s.refs[epoch] = refsOf(cp)
-	return true
+	return cp, nil
 }
 
 func (s *Session) fenced(ctx context.Context) error {
 	by := "another run"
-	if content, err := s.store.ReadEpoch(ctx, s.flow, s.epoch+1); err == nil {
-		if cp, err := Decode(content); err == nil {
-			by = fmt.Sprintf("run %s, which started at %s", cp.Run, time.UnixMilli(cp.SavedAtMs).UTC().Format(time.RFC3339))
+	if epochs, err := s.store.Epochs(ctx, s.flow); err == nil && len(epochs) > 0 {
+		if content, err := s.store.ReadEpoch(ctx, s.flow, epochs[len(epochs)-1]); err == nil {
+			if cp, err := Decode(content); err == nil {
+				by = fmt.Sprintf("run %s, which saved epoch %d at %s", cp.Run, cp.Epoch, time.UnixMilli(cp.SavedAtMs).UTC().Format(time.RFC3339))
+			}
 		}
 	}
 	return &fault.RuntimeError{Detail: fault.Detail{
@@ -180,34 +231,46 @@ func (s *Session) fenced(ctx context.Context) error {
 	}}
 }
 
-// prune removes the epochs beyond the retained ones, and the blobs that only they referred to.
+// Unpruned says why old epochs or blobs could not be removed; nil when all are gone that should be. It harms nothing but
+// the disk, and each save tries again.
+func (s *Session) Unpruned() error { return s.pruned }
+
+// prune removes the epochs beyond the retained ones, oldest first, and the blobs that only they referred to.
 func (s *Session) prune(ctx context.Context) error {
-	gone := map[string]bool{}
-	for e, refs := range s.refs {
-		if e <= s.epoch-int64(s.retain) {
-			if err := s.store.RemoveEpoch(ctx, s.flow, e); err != nil {
-				return err
-			}
-			for _, b := range refs {
-				gone[b] = true
-			}
-			delete(s.refs, e)
+	for _, e := range slices.Sorted(maps.Keys(s.refs)) {
+		if e > s.epoch-int64(s.retain) {
+			break
 		}
+		if err := s.store.RemoveEpoch(ctx, s.flow, e); err != nil {
+			return err
+		}
+		for _, b := range s.refs[e] {
+			s.unused[b] = true
+		}
+		delete(s.refs, e)
+	}
+	if len(s.unused) == 0 {
+		return nil
 	}
 	for _, refs := range s.refs {
 		for _, b := range refs {
-			delete(gone, b)
+			delete(s.unused, b)
 		}
 	}
-	for b := range gone {
+	for b := range s.unused {
 		if err := s.store.RemoveBlob(ctx, s.flow, b); err != nil {
 			return err
 		}
+		delete(s.unused, b)
 	}
 	return nil
 }
 
-// sweep removes what runs that are gone have left: epochs beyond the retained ones and blobs that no epoch refers to.
+// sweep removes what runs that are gone have left: epochs beyond the retained ones, and blobs that no epoch refers to.
+//
+// A blob carries the number of the epoch by which its run claimed the flow, and only blobs of earlier claims are swept. So
+// a run that was slow to get here can not remove what a run that has fenced it off is about to refer to. A fenced
+// run that is still writing may lose a blob; it could not have saved an epoch that refers to it.
 func (s *Session) sweep(ctx context.Context) error {
 	epochs, err := s.store.Epochs(ctx, s.flow)
 	if err != nil {
@@ -218,28 +281,22 @@ func (s *Session) sweep(ctx context.Context) error {
 			s.refs[e] = nil
 		}
 	}
-	if err := s.prune(ctx); err != nil {
-		return err
-	}
-	used := map[string]bool{}
-	for _, refs := range s.refs {
-		for _, b := range refs {
-			used[b] = true
-		}
-	}
 	blobs, err := s.store.Blobs(ctx, s.flow)
 	if err != nil {
 		return err
 	}
 	for _, b := range blobs {
-		if !used[b] {
-			if err := s.store.RemoveBlob(ctx, s.flow, b); err != nil {
-				return err
+		if m := blobName.FindStringSubmatch(b); m != nil {
+			if claim, err := strconv.ParseInt(m[1], 10, 64); err == nil && claim < s.claim {
+				s.unused[b] = true // prune leaves those that a retained epoch refers to
 			}
 		}
 	}
-	return nil
+	return s.prune(ctx)
 }
+
+// blobName is KIND-CLAIM-NONCE.
+var blobName = regexp.MustCompile(`-([0-9]{10,18})-[0-9a-f]{16}$`)
 
 // Blob is a blob being written: what is appended can be referred to by a checkpoint once Commit has returned.
 type Blob struct {
@@ -254,7 +311,7 @@ func (s *Session) NewBlob(ctx context.Context, kind string) (*Blob, error) {
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
 	}
-	name := fmt.Sprintf("%s-%s", kind, hex.EncodeToString(nonce))
+	name := fmt.Sprintf("%s-%010d-%s", kind, s.claim, hex.EncodeToString(nonce))
 	w, err := s.store.NewBlob(ctx, s.flow, name)
 	if err != nil {
 		return nil, err
@@ -281,20 +338,29 @@ func (b *Blob) Abort() error { return b.w.Abort() }
 
 // ReadRange reads a piece and checks it.
 func (s *Session) ReadRange(ctx context.Context, r *adfv1.BlobRange) ([]byte, error) {
+	if r.Offset < 0 || r.Length < 0 {
+		return nil, s.blobError(r, errors.New("this is no place in a blob"))
+	}
 	rc, err := s.store.ReadBlob(ctx, s.flow, r.Blob, r.Offset, r.Length)
 	if err != nil {
 		return nil, s.blobError(r, err)
 	}
-	piece := make([]byte, r.Length)
-	_, err = io.ReadFull(rc, piece)
-	err = errors.Join(err, rc.Close())
-	if err == nil && crc32.Checksum(piece, castagnoli) != r.Crc {
+	var piece bytes.Buffer
+	piece.Grow(int(min(r.Length, 64<<20))) // a length may be wrong: the rest grows with what is really there
+	_, err = io.CopyN(&piece, rc, r.Length)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if closing := rc.Close(); err == nil {
+		err = closing
+	}
+	if err == nil && crc32.Checksum(piece.Bytes(), castagnoli) != r.Crc {
 		err = errors.New("checksum does not match")
 	}
 	if err != nil {
 		return nil, s.blobError(r, err)
 	}
-	return piece, nil
+	return piece.Bytes(), nil
 }
 
 func (s *Session) blobError(r *adfv1.BlobRange, err error) error {
@@ -311,6 +377,8 @@ func (s *Session) blobError(r *adfv1.BlobRange, err error) error {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 const magic = "ADFC"
+
+var errNewer = errors.New("it was saved by another release")
 
 // Encode gives a checkpoint its stored form: a magic word, a CRC-32C, and the protobuf message.
 func Encode(cp *adfv1.Checkpoint) ([]byte, error) {
@@ -335,8 +403,8 @@ func Decode(content []byte) (*adfv1.Checkpoint, error) {
 	if err := proto.Unmarshal(content[8:], cp); err != nil {
 		return nil, err
 	}
-	if cp.Version > Version {
-		return nil, fmt.Errorf("got version %d of the checkpoint form, want at most %d: it was saved by a newer release", cp.Version, Version)
+	if cp.Version < 1 || cp.Version > Version {
+		return nil, fmt.Errorf("got version %d of the checkpoint form, want at most %d: %w", cp.Version, Version, errNewer)
 	}
 	return cp, nil
 }
