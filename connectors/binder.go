@@ -124,7 +124,11 @@ func (w *walk) refuse(at *Tree, path, got, want, code string) {
 }
 
 func (w *walk) object(t *Tree, path string, c Config) {
-	if t.Kind != TreeMap && t.Kind != TreeNull {
+	switch t.Kind {
+	case TreeMap, TreeNull:
+	case TreeBroken:
+		return
+	default:
 		w.refuse(t, path, t.Show(), "a map of options", ruleShape)
 		return
 	}
@@ -134,18 +138,17 @@ func (w *walk) object(t *Tree, path string, c Config) {
 	for _, f := range t.Fields {
 		at := &Tree{File: t.File, Line: f.Line, Col: f.Col}
 		i := slices.Index(names, f.Key)
-		switch _, twice := places[f.Key]; {
-		case i < 0:
+		if i < 0 {
 			v := refuse(at, join(path, f.Key), "an unknown option", "one of "+strings.Join(names, ", "), ruleUnknown)
 			if len(names) == 0 {
 				v.Want = "no options"
 			}
 			v.Fix = DidYouMean(f.Key, names)
 			w.wrong = append(w.wrong, v)
-		case twice:
-			w.refuse(at, join(path, f.Key), "the option a second time", "each option once", ruleTwice)
-		default:
-			places[f.Key] = f.Value
+			continue
+		}
+		places[f.Key] = f.Value
+		if f.Value.Kind != TreeBroken {
 			b.options[i].decode(w, f.Value, join(path, f.Key))
 		}
 	}
@@ -176,6 +179,9 @@ func (b *Binder) together(w *walk, at *Tree, path string, places map[string]*Tre
 			}
 			place := at
 			if t := places[v.Path]; t != nil {
+				if t.Kind == TreeBroken {
+					continue
+				}
 				place = t
 				if t.Raw != "" {
 					v.Got = t.Show()

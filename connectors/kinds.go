@@ -39,6 +39,9 @@ func (k *kind) read(w *walk, t *Tree, path, got string, v reflect.Value) {
 }
 
 func (k *kind) readOne(w *walk, t *Tree, path, got string, v reflect.Value) {
+	if t.Kind == TreeBroken {
+		return
+	}
 	if t.Kind != TreeScalar {
 		w.refuse(t, path, got, k.want, ruleShape)
 		return

@@ -30,6 +30,9 @@ type SourceEnv struct {
 	Schema *row.Schema
 }
 
+// Schemaless is for source configurations whose records have no schema of their own: a flow must declare one or say schema: infer.
+type Schemaless interface{ Schemaless() bool }
+
 // SinkConfig is the configuration of a sink of rows, from which the sink is made once it is decoded or checked.
 type SinkConfig interface {
 	Config

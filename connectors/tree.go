@@ -19,7 +19,7 @@ type Tree struct {
 	Verbatim bool
 	// Comment says that a scalar without quotes is followed by a comment in its line: what was meant as part of it may be cut off.
 	Comment bool
-	// Fields are a map's entries, in the order of the file.
+	// Fields are a map's entries, in the order of the file; no key is there twice.
 	Fields []TreeField
 	// Items are a list's elements.
 	Items []*Tree
@@ -41,6 +41,8 @@ const (
 	TreeScalar
 	TreeList
 	TreeMap
+	// TreeBroken stands for a value whose mistake has been told already: readers pass it over.
+	TreeBroken
 )
 
 // Field finds a map's entry by its key; nil when there is none.

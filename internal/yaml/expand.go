@@ -70,6 +70,7 @@ func expand(t *connectors.Tree, path string, vars Variables) (wrong []fault.Viol
 			i += len(m[0])
 		case strings.HasPrefix(rest, "${"):
 			refuse(i, fmt.Sprintf("%q", cut(rest)), "${NAME} with letters, digits and '_'", ruleRefer, "$${ stands for ${ itself")
+			t.Kind = connectors.TreeBroken
 			return wrong
 		default:
 			b.WriteByte(rest[0])
@@ -77,6 +78,7 @@ func expand(t *connectors.Tree, path string, vars Variables) (wrong []fault.Viol
 		}
 	}
 	if len(wrong) > 0 {
+		t.Kind = connectors.TreeBroken
 		return wrong
 	}
 	if replaced {

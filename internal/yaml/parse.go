@@ -171,10 +171,14 @@ func (p *reader) shallow(tokens token.Tokens) bool {
 	return true
 }
 
-// tree turns a node and what is below it into a tree; nil when it is refused.
+// tree turns a node and what is below it into a tree; what is refused becomes a broken one.
 func (p *reader) tree(n ast.Node, path string) *connectors.Tree {
 	line, col := place(n)
 	t := &connectors.Tree{File: p.file, Line: line, Col: col}
+	broken := func(got, want, code, fix string) {
+		p.refuse(line, col, path, got, want, code, fix)
+		t.Kind = connectors.TreeBroken
+	}
 	switch n := n.(type) {
 	case *ast.NullNode:
 	case *ast.MappingNode:
@@ -186,27 +190,21 @@ func (p *reader) tree(n ast.Node, path string) *connectors.Tree {
 	case *ast.SequenceNode:
 		t.Kind = connectors.TreeList
 		for i, item := range n.Values {
-			if e := p.tree(item, fmt.Sprintf("%s[%d]", path, i)); e != nil {
-				t.Items = append(t.Items, e)
-			}
+			t.Items = append(t.Items, p.tree(item, fmt.Sprintf("%s[%d]", path, i)))
 		}
 	case *ast.LiteralNode:
 		t.Kind, t.Text, t.Quoted = connectors.TreeScalar, n.Value.Value, true
 	case *ast.TagNode:
 		tag := n.Start.Value
-		p.refuse(line, col, path, "the YAML tag "+tag, "a value", ruleTag, fmt.Sprintf("an expression that begins with \"!\" needs quotes: '%s'", p.rest(line, col)))
-		return nil
+		broken("the YAML tag "+tag, "a value", ruleTag, fmt.Sprintf("an expression that begins with \"!\" needs quotes: '%s'", p.rest(line, col)))
 	case *ast.AnchorNode:
-		p.refuse(line, col, path, "an anchor", "the value alone", ruleAnchor, "what is used twice goes into params, as ${NAME}")
-		return nil
+		broken("an anchor", "the value alone", ruleAnchor, "what is used twice goes into params, as ${NAME}")
 	case *ast.AliasNode:
-		p.refuse(line, col, path, "an alias", "the value itself", ruleAnchor, "what is used twice goes into params, as ${NAME}")
-		return nil
+		broken("an alias", "the value itself", ruleAnchor, "what is used twice goes into params, as ${NAME}")
 	case ast.ScalarNode:
 		p.scalar(t, n.GetToken())
 	default:
-		p.refuse(line, col, path, "a "+strings.ToLower(n.Type().YAMLName()), "a map, a list or a scalar", ruleSyntax, "")
-		return nil
+		broken("a "+strings.ToLower(n.Type().YAMLName()), "a map, a list or a scalar", ruleSyntax, "")
 	}
 	return t
 }
@@ -274,9 +272,6 @@ func (p *reader) fields(t *connectors.Tree, values []*ast.MappingValueNode, path
 		}
 		seen[key.Value] = line
 		value := p.tree(v.Value, at)
-		if value == nil {
-			continue // refused: the tree goes without it
-		}
 		if value.Kind == connectors.TreeNull {
 			value.Line, value.Col = line, col
 		}
