@@ -23,7 +23,7 @@ func (e *recordsEncoder[T]) Encode(part []byte, b *record.Batch[T], _ func(i int
 	if b.Len() == 0 {
 		return part, nil
 	}
-	e.buf = e.codec.AppendBatch(e.buf[:0], b)
+	e.buf = e.codec.AppendDurable(e.buf[:0], b)
 	part = binary.AppendUvarint(part, uint64(len(e.buf)))
 	return append(part, e.buf...), nil
 }
