@@ -85,6 +85,9 @@ type Output struct {
 	Out, Late record.Any
 	// Fail reports a record that user code refused: its JSON text, meta, split and error.
 	Fail func(recordJSON []byte, m record.Meta, split string, err error)
+	// LateDropped reports that n records that were already combined turned out too late after all and are gone. It happens only when the
+	// clock has moved the watermark past a split whose own promise still allowed them (see idle splits); nil ignores it.
+	LateDropped func(n int64)
 	// Full is asked between timers: true says that the output is large enough for now.
 	Full func() bool
 }
