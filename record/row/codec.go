@@ -205,11 +205,9 @@ func (c *Codec[T]) DecodeBatch(data []byte, into record.Any) error {
 			rows.Append(Row{c.schema, vs}, m)
 			continue
 		}
-		var v T
-		if err := c.set(&v, vs); err != nil {
+		if err := c.Append(b, vs, m); err != nil {
 			return err
 		}
-		b.Append(v, m)
 	}
 	if len(d.data) > 0 || len(w.metas) > 0 {
 		return errors.New("there is data behind the last record")
@@ -260,15 +258,24 @@ func copyValues(slab *Slab, vs []Value) []Value {
 
 // AppendRecord appends a record made of one value per field.
 func (c *Codec[T]) AppendRecord(b record.Any, vs []Value, m record.Meta) error {
-	if rows, ok := b.(*record.Batch[Row]); ok {
+	return c.Append(b.(*record.Batch[T]), vs, m)
+}
+
+// Append is AppendRecord without erasure.
+func (c *Codec[T]) Append(b *record.Batch[T], vs []Value, m record.Meta) error {
+	if rows, ok := any(b).(*record.Batch[Row]); ok {
 		rows.Append(Row{c.schema, copyValues(SlabOf(rows), vs)}, m)
 		return nil
 	}
-	var v T
-	if err := c.set(&v, vs); err != nil {
+	// Set where it will live: through a variable each record would be allocated once more.
+	var zero T
+	b.Append(zero, m)
+	last := len(b.Values) - 1
+	if err := c.set(&b.Values[last], vs); err != nil {
+		b.Values[last] = zero
+		b.Values, b.Metas = b.Values[:last], b.Metas[:last]
 		return err
 	}
-	b.(*record.Batch[T]).Append(v, m)
 	return nil
 }
 
