@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -37,6 +38,9 @@ type Session struct {
 	refs   map[int64][]string // the blobs each retained epoch refers to
 	unused map[string]bool    // blobs that no epoch refers to any more, still to be removed
 	pruned error              // why something that should be gone is still there
+
+	mu   sync.Mutex
+	made map[string]bool // blobs of ours that no epoch has referred to yet
 }
 
 // Options say how a session starts.
@@ -59,7 +63,7 @@ func Open(ctx context.Context, store Store, flow, run string, o Options) (*Sessi
 	if o.Retain <= 0 {
 		o.Retain = 3
 	}
-	s := &Session{store: store, flow: flow, run: run, retain: o.Retain}
+	s := &Session{store: store, flow: flow, run: run, retain: o.Retain, made: map[string]bool{}}
 	for {
 		restored, err := s.load(ctx, o.Fresh)
 		if err != nil {
@@ -178,7 +182,7 @@ func (s *Session) create(ctx context.Context, cp *adfv1.Checkpoint) error {
 		if there == nil {
 			return err
 		}
-		s.epoch, s.refs[cp.Epoch] = cp.Epoch, refsOf(there)
+		s.created(there)
 		cp.SavedAtMs = there.SavedAtMs
 		if !proto.Equal(cp, there) {
 			return err
@@ -188,7 +192,32 @@ func (s *Session) create(ctx context.Context, cp *adfv1.Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	s.epoch, s.refs[cp.Epoch] = cp.Epoch, refsOf(cp)
+	s.created(cp)
+	return nil
+}
+
+// created notes that an epoch is ours.
+func (s *Session) created(cp *adfv1.Checkpoint) {
+	refs := refsOf(cp)
+	s.epoch, s.refs[cp.Epoch] = cp.Epoch, refs
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range refs {
+		delete(s.made, b)
+	}
+}
+
+// Rollback removes the blobs that this session made and no saved epoch refers to: for a run that goes back to its last checkpoint. No
+// blob is being written meanwhile, and none waits to be saved.
+func (s *Session) Rollback(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for b := range s.made {
+		if err := s.store.RemoveBlob(ctx, s.flow, b); err != nil {
+			return err
+		}
+		delete(s.made, b)
+	}
 	return nil
 }
 
@@ -312,6 +341,9 @@ func (s *Session) NewBlob(ctx context.Context, kind string) (*Blob, error) {
 		return nil, err
 	}
 	name := fmt.Sprintf("%s-%010d-%s", kind, s.claim, hex.EncodeToString(nonce))
+	s.mu.Lock()
+	s.made[name] = true
+	s.mu.Unlock()
 	w, err := s.store.NewBlob(ctx, s.flow, name)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package checkpointrpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -14,7 +15,8 @@ import (
 	servicev1 "github.com/activedataflow/adf/proto/adf/service/v1"
 )
 
-// NewClient makes a store of a connection to a server. The connection stays the caller's.
+// NewClient makes a store of a connection to a server. The connection stays the caller's. Without an answer a call waits as long as its
+// context lets it: keepalive on the connection (grpc.WithKeepaliveParams) finds servers that are gone without a word.
 func NewClient(conn grpc.ClientConnInterface) checkpoint.Store {
 	return &client{servicev1.NewCheckpointsClient(conn)}
 }
@@ -34,7 +36,14 @@ func answer(err error, doing, flow string) error {
 		return checkpoint.ErrExists
 	case codes.NotFound:
 		return checkpoint.ErrNotFound
-	case codes.FailedPrecondition, codes.InvalidArgument, codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
+	case codes.OutOfRange:
+		return io.ErrUnexpectedEOF
+	case codes.FailedPrecondition, codes.InvalidArgument, codes.ResourceExhausted:
+		// The server's store has said why, and what to do.
+		return &fault.RuntimeError{Detail: fault.Detail{
+			Code: "checkpoint.service", Doing: doing, Flow: flow, Retry: fault.RetryNever, Err: errors.New(status.Convert(err).Message()),
+		}}
+	case codes.Unimplemented, codes.PermissionDenied, codes.Unauthenticated:
 		retry = fault.RetryNever
 	}
 	return &fault.RuntimeError{Detail: fault.Detail{
@@ -53,11 +62,8 @@ func (c *client) ReadEpoch(ctx context.Context, flow string, epoch int64) ([]byt
 	return a.GetContent(), answer(err, "read epoch", flow)
 }
 
-// maxEpoch bounds an epoch's content in one message.
-const maxEpoch = 1 << 30
-
 func (c *client) CreateEpoch(ctx context.Context, flow string, epoch int64, content []byte) error {
-	_, err := c.service.CreateEpoch(ctx, &servicev1.CreateEpochRequest{Flow: flow, Epoch: epoch, Content: content})
+	_, err := c.service.CreateEpoch(ctx, &servicev1.CreateEpochRequest{Flow: flow, Epoch: epoch, Content: content}, grpc.MaxCallSendMsgSize(maxEpoch))
 	return answer(err, fmt.Sprintf("save epoch %d", epoch), flow)
 }
 

@@ -14,11 +14,22 @@ import (
 	servicev1 "github.com/activedataflow/adf/proto/adf/service/v1"
 )
 
-// Register serves a store on a gRPC server. Whoever reaches the server can read and write every flow: put credentials on it, or keep
-// it on a loopback address.
+// NewServer makes a gRPC server that serves a store, and lets epochs through that are larger than gRPC's usual message. Whoever reaches it can
+// read and write every flow: give it credentials by an option, or listen on a loopback address only.
+func NewServer(store checkpoint.Store, o ...grpc.ServerOption) *grpc.Server {
+	s := grpc.NewServer(append([]grpc.ServerOption{grpc.MaxRecvMsgSize(maxEpoch)}, o...)...)
+	Register(s, store)
+	return s
+}
+
+// Register serves a store on a gRPC server that serves other things too. The server must take messages as large as an epoch
+// (grpc.MaxRecvMsgSize); [NewServer] does.
 func Register(s grpc.ServiceRegistrar, store checkpoint.Store) {
 	servicev1.RegisterCheckpointsServer(s, &server{store: store})
 }
+
+// maxEpoch bounds an epoch's content in bytes, which is one message.
+const maxEpoch = 1 << 30
 
 type server struct {
 	servicev1.UnimplementedCheckpointsServer
@@ -37,6 +48,8 @@ func failed(err error) error {
 		return status.Error(codes.AlreadyExists, err.Error())
 	case errors.Is(err, checkpoint.ErrNotFound):
 		return status.Error(codes.NotFound, err.Error())
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return status.Error(codes.OutOfRange, err.Error())
 	case !fault.Retryable(err):
 		return status.Error(codes.FailedPrecondition, err.Error())
 	default:
@@ -103,8 +116,8 @@ func (s *server) WriteBlob(in grpc.ClientStreamingServer[servicev1.WriteBlobRequ
 		if q.Last {
 			break
 		}
-		if q, err = in.Recv(); err != nil {
-			return failed(errors.Join(err, w.Abort()))
+		if q, err = in.Recv(); err != nil { // the client has given up, or is gone
+			return failed(errors.Join(errors.New("the blob broke off"), w.Abort()))
 		}
 	}
 	if err := w.Commit(); err != nil {
