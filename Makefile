@@ -47,7 +47,7 @@ build: ## build bin/adf
 demo: build ## run the flights flow and show its first results
 	@scripts/demo
 
-bench: ## measure against the peers and the limits, as ratios
+bench: build ## measure against the peers and the limits, as ratios
 	@scripts/bench
 
 soak: ## the long kill and memory tests

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/activedataflow/adf"
@@ -15,6 +16,9 @@ import (
 	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/sinks"
 )
+
+// stagedBytes is how much output may wait in staging before the epoch ends early.
+const stagedBytes = 64 << 20
 
 // idleFor is how long there must be nothing to read before a run until Idle ends.
 const idleFor = time.Second
@@ -32,8 +36,9 @@ type attempt struct {
 	writes  map[string][]*shard
 	commits committers
 
-	changed chan struct{} // a lane has ended
-	next    *adfv1.Checkpoint
+	changed chan struct{}                         // a lane has ended
+	staged  atomic.Int64                          // bytes of output in staging
+	full    chan struct{}                         // that is more than stagedBytes
 	logs    map[string]map[int][]*adfv1.BlobRange // the saved logs, by keyed node and bucket
 
 	committed chan error // the result of the commit under way; nil: there is none
@@ -42,6 +47,7 @@ type attempt struct {
 func newAttempt(r *run) *attempt {
 	return &attempt{
 		run: r, writes: map[string][]*shard{}, commits: committers{r, map[string]sinks.AnyCommitter{}}, changed: make(chan struct{}, 1),
+		full: make(chan struct{}, 1),
 		logs: map[string]map[int][]*adfv1.BlobRange{},
 	}
 }
@@ -63,7 +69,11 @@ func (a *attempt) run(ctx context.Context) (err error) {
 		if a.committed != nil {
 			<-a.committed
 		}
-		err = errors.Join(err, a.close())
+		if cerr := a.close(); err == nil {
+			err = cerr
+		} else if cerr != nil {
+			a.log.Debug("closing after a failure", "error", cerr)
+		}
 	}()
 	if err := a.commits.commit(a.ctx, a.saved); err != nil { // what the run before left
 		return err
@@ -256,6 +266,7 @@ func (a *attempt) coordinate() error {
 			}
 			continue
 		case <-epochs.C:
+		case <-a.full:
 		case <-stop:
 			end = true
 		case <-quiet.C:
@@ -345,6 +356,7 @@ func (a *attempt) endEpoch(finished bool) error {
 	if err := a.takeOutput(cp); err != nil {
 		return err
 	}
+	a.staged.Store(0)
 	// One epoch at a time waits for its commit.
 	if err := a.awaitCommit(); err != nil {
 		return err

@@ -11,14 +11,14 @@ import (
 
 // shard is one shard of an exactly-once sink: its write task, its place in the sequence, and a blob for the large parts of the epoch.
 type shard struct {
-	session *checkpoint.Session
-	write   *task.Write
-	seq     int64 // of the next part
-	blob    *checkpoint.Blob
+	a     *attempt
+	write *task.Write
+	seq   int64 // of the next part
+	blob  *checkpoint.Blob
 }
 
 func newShard(a *attempt, sink sinks.AnyExact) *shard {
-	s := &shard{session: a.session}
+	s := &shard{a: a}
 	s.write = task.NewWrite(sink, s.spill)
 	return s
 }
@@ -26,11 +26,14 @@ func newShard(a *attempt, sink sinks.AnyExact) *shard {
 // spill keeps a large part until its commit. It is called under the write task's lock.
 func (s *shard) spill(ctx context.Context, part []byte) (*adfv1.BlobRange, error) {
 	if s.blob == nil {
-		blob, err := s.session.NewBlob(ctx, "parts")
+		blob, err := s.a.session.NewBlob(ctx, "parts")
 		if err != nil {
 			return nil, err
 		}
 		s.blob = blob
+	}
+	if s.a.staged.Add(int64(len(part))) > stagedBytes {
+		signal(s.a.full)
 	}
 	return s.blob.Append(part)
 }

@@ -31,6 +31,7 @@ type Read struct {
 // promise is what a split has promised so far.
 type promise struct {
 	newest int64 // event time, ms; record.NoTime before the first
+	given  int64 // the largest watermark that the source itself has set
 	active int64 // when it last had records, ms
 }
 
@@ -60,7 +61,7 @@ func (r *Read) Add(now int64, states ...*adfv1.ReadState) error {
 	envelopes := make([]splits.Envelope, len(states))
 	for i, s := range states {
 		envelopes[i] = EnvelopeOf(s)
-		p := &promise{newest: record.NoTime, active: now}
+		p := &promise{newest: record.NoTime, given: record.NoTime, active: now}
 		if s.NewestMs != nil {
 			p.newest = *s.NewestMs
 		}
@@ -149,7 +150,8 @@ func (r *Read) push(ctx context.Context, now int64) error {
 	return r.Chain.Push(ctx, adf.Ref{Node: r.node.Name}, b)
 }
 
-// promise gives every record the watermark of its split as it was when the record had been read.
+// promise gives every record the watermark of its split as it was when the record had been read: by the newest time seen, or what the
+// source itself has promised in Meta.Watermark, whichever says more.
 func (r *Read) promise(split string, now int64) {
 	metas := r.batch.Meta()
 	t := r.node.Time
@@ -161,16 +163,19 @@ func (r *Read) promise(split string, now int64) {
 	}
 	p := r.splits[split]
 	if p == nil { // a reader that reports a split's end together with its last batch
-		p = &promise{newest: record.NoTime}
+		p = &promise{newest: record.NoTime, given: record.NoTime}
 		r.splits[split] = p
 	}
 	p.active = now
 	behind := t.OutOfOrderness.Milliseconds()
 	for i := range metas {
 		p.newest = max(p.newest, metas[i].Time)
-		metas[i].Watermark = minus(p.newest, behind)
+		p.given = max(p.given, metas[i].Watermark)
+		metas[i].Watermark = p.watermark(behind)
 	}
 }
+
+func (p *promise) watermark(behind int64) int64 { return max(minus(p.newest, behind), p.given) }
 
 func minus(t, d int64) int64 {
 	if t == record.NoTime || t == record.MaxTime {
@@ -199,7 +204,7 @@ func (r *Read) Watermark(now int64) int64 {
 	behind, idle := t.OutOfOrderness.Milliseconds(), t.IdleAfter.Milliseconds()
 	least := int64(math.MaxInt64)
 	for _, p := range r.splits {
-		w := minus(p.newest, behind)
+		w := p.watermark(behind)
 		if idle > 0 && now-p.active >= idle {
 			w = max(w, now-behind)
 		}
