@@ -46,9 +46,18 @@ func (k *kind) readOne(w *walk, t *Tree, path, got string, v reflect.Value) {
 		w.refuse(t, path, got, k.want, ruleShape)
 		return
 	}
-	if err := k.parse(t.Text, t.Quoted, v); err != nil {
-		w.refuse(t, path, got, k.want, k.rule)
+	err := k.parse(t.Text, t.Quoted, v)
+	if err == nil {
+		return
 	}
+	n := refuse(t, path, got, k.want, k.rule)
+	switch {
+	case errors.Is(err, strconv.ErrRange):
+		n.Want += " between -9223372036854775808 and 9223372036854775807"
+	case t.Quoted && k.parse(t.Text, false, v) == nil:
+		n.Fix = "without quotes"
+	}
+	w.wrong = append(w.wrong, n)
 }
 
 // empty says that a value stands for the default.
@@ -95,11 +104,14 @@ var (
 		json: map[string]any{"type": "boolean"},
 	}
 	intKind = &kind{
-		name: "int", want: "a whole number between -9223372036854775808 and 9223372036854775807", rule: ruleInt,
+		name: "int", want: "a whole number", rule: ruleInt,
 		parse: func(text string, quoted bool, v reflect.Value) error {
-			n, err := strconv.ParseInt(text, 10, v.Type().Bits())
-			if quoted || err != nil {
+			if quoted {
 				return errKind
+			}
+			n, err := strconv.ParseInt(text, 10, v.Type().Bits())
+			if err != nil {
+				return err
 			}
 			v.SetInt(n)
 			return nil

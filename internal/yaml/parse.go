@@ -27,10 +27,13 @@ const (
 	ruleText     = "yaml.text"      // bytes that are no UTF-8 text
 	ruleSyntax   = "yaml.syntax"    // what YAML does not allow
 	ruleColon    = "yaml.colon"     // ": " inside a value without quotes
+	ruleOpen     = "yaml.open"      // a brace or bracket that is not closed
 	ruleQuotes   = "yaml.quotes"    // text behind a closing quote
 	ruleInner    = "yaml.inner"     // braces, brackets or commas in a value without quotes inside {…} or […]
 	ruleFirst    = "yaml.first"     // a value that begins with a character that means something to YAML
+	ruleIndent   = "yaml.indent"    // entries that are not indented alike
 	ruleTab      = "yaml.tab"       // a tab as indentation
+	ruleComment  = "yaml.comment"   // a comment that cuts off a value inside {…} or […]
 	ruleTag      = "yaml.tag"       // a tag, most likely an expression that begins with "!"
 	ruleAnchor   = "yaml.anchor"    // anchors and aliases
 	ruleMerge    = "yaml.merge"     // merge keys
@@ -60,7 +63,7 @@ func Parse(file string, data []byte) (tree *connectors.Tree, wrong []fault.Viola
 	defer func() { // the parser is somebody else's: a mistake in it is a message, not the end of the program
 		if x := recover(); x != nil {
 			tree = nil
-			p.refuse(1, 1, "", "text that can not be parsed", "YAML", ruleSyntax, "")
+			p.refuse(1, 1, "", "what YAML does not allow", "YAML", ruleSyntax, "")
 			wrong = p.wrong
 		}
 	}()
@@ -68,11 +71,8 @@ func Parse(file string, data []byte) (tree *connectors.Tree, wrong []fault.Viola
 	if !p.shallow(tokens) {
 		return nil, p.wrong
 	}
-	p.comments = map[int]int{}
-	for _, t := range tokens {
-		if t.Type == token.CommentType {
-			p.comments[t.Position.Line] = t.Position.Column
-		}
+	if p.plain(tokens); len(p.wrong) > 0 {
+		return nil, p.wrong
 	}
 	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
@@ -104,7 +104,9 @@ func Parse(file string, data []byte) (tree *connectors.Tree, wrong []fault.Viola
 type reader struct {
 	file     string
 	lines    []string
-	comments map[int]int // line → column of its comment
+	comments map[int]int     // line → column of its comment
+	cut      *token.Position // of the last comment inside braces or brackets that is behind an open parenthesis
+	depth    int
 	wrong    []fault.Violation
 }
 
@@ -144,6 +146,37 @@ func (p *reader) notText(data []byte) {
 	}
 }
 
+// plain notes where comments are, and refuses tags, anchors and aliases: the parser takes what follows for a part of them.
+func (p *reader) plain(tokens token.Tokens) {
+	p.comments = map[int]int{}
+	flow := 0
+	for _, t := range tokens {
+		line, col := t.Position.Line, max(t.Position.Column, 1)
+		if n := len(p.wrong); n > 0 && p.wrong[n-1].Line == line {
+			continue
+		}
+		const quotes = "an expression that begins with %q needs quotes"
+		const twice = "what is used twice goes into params, as ${NAME}; " + quotes
+		switch t.Type {
+		case token.CommentType:
+			p.comments[line] = col
+			if before := p.before(line, col); flow > 0 && strings.Count(before, "(") > strings.Count(before, ")") {
+				p.cut = t.Position
+			}
+		case token.MappingStartType, token.SequenceStartType:
+			flow++
+		case token.MappingEndType, token.SequenceEndType:
+			flow--
+		case token.TagType:
+			p.refuse(line, col, "", "the YAML tag "+t.Value, "a value without one", ruleTag, fmt.Sprintf(quotes, "!"))
+		case token.AnchorType:
+			p.refuse(line, col, "", "an anchor", "a value without one", ruleAnchor, fmt.Sprintf(twice, "&"))
+		case token.AliasType:
+			p.refuse(line, col, "", "an alias", "the value itself", ruleAnchor, fmt.Sprintf(twice, "*"))
+		}
+	}
+}
+
 // shallow refuses nesting that the parser, which is recursive, should not see.
 func (p *reader) shallow(tokens token.Tokens) bool {
 	flow, entries, line := 0, 0, 0
@@ -179,6 +212,12 @@ func (p *reader) tree(n ast.Node, path string) *connectors.Tree {
 		p.refuse(line, col, path, got, want, code, fix)
 		t.Kind = connectors.TreeBroken
 	}
+	p.depth++
+	defer func() { p.depth-- }()
+	if p.depth > MaxDepth {
+		broken("values nested too deeply", fmt.Sprintf("at most %d levels", MaxDepth), ruleSize, "")
+		return t
+	}
 	switch n := n.(type) {
 	case *ast.NullNode:
 	case *ast.MappingNode:
@@ -194,13 +233,6 @@ func (p *reader) tree(n ast.Node, path string) *connectors.Tree {
 		}
 	case *ast.LiteralNode:
 		t.Kind, t.Text, t.Quoted = connectors.TreeScalar, n.Value.Value, true
-	case *ast.TagNode:
-		tag := n.Start.Value
-		broken("the YAML tag "+tag, "a value", ruleTag, fmt.Sprintf("an expression that begins with \"!\" needs quotes: '%s'", p.rest(line, col)))
-	case *ast.AnchorNode:
-		broken("an anchor", "the value alone", ruleAnchor, "what is used twice goes into params, as ${NAME}")
-	case *ast.AliasNode:
-		broken("an alias", "the value itself", ruleAnchor, "what is used twice goes into params, as ${NAME}")
 	case ast.ScalarNode:
 		p.scalar(t, n.GetToken())
 	default:
@@ -216,6 +248,12 @@ func (p *reader) rest(line, col int) string {
 		return ""
 	}
 	return strings.TrimRight(string(r[col-1:]), " ")
+}
+
+// before is what stands in a line in front of a column.
+func (p *reader) before(line, col int) string {
+	r := []rune(p.line(line))
+	return string(r[:min(col-1, len(r))])
 }
 
 func (p *reader) line(n int) string {
@@ -255,16 +293,19 @@ func (p *reader) fields(t *connectors.Tree, values []*ast.MappingValueNode, path
 		switch {
 		case v.Key.IsMergeKey():
 			p.refuse(line, col, path, "the merge key <<", "the keys themselves", ruleMerge, "")
+			t.Kind = connectors.TreeBroken
 			continue
 		case !scalarKey(v.Key):
 			p.refuse(line, col, path, "a key that is no plain text", "KEY: VALUE", ruleKey, "")
+			t.Kind = connectors.TreeBroken
 			continue
 		case v.Start.Type != token.MappingValueType:
 			p.refuse(line, col, path, fmt.Sprintf("%q without a value", key.Value), "KEY: VALUE", ruleValue,
-				"inside {…} a comma ends a value: an expression with a comma needs quotes")
+				"inside {…} a comma ends a value: an expression or a type with a comma needs quotes")
 			continue
 		case strings.Contains(key.Value, "${"):
 			p.refuse(line, col, at, "a reference in a key", "references in values only", ruleKey, "")
+			t.Kind = connectors.TreeBroken
 			continue
 		case seen[key.Value] > 0:
 			p.refuse(line, col, at, "the key a second time", fmt.Sprintf("each key once; the first is in line %d", seen[key.Value]), ruleTwice, "")

@@ -12,24 +12,34 @@ import (
 func (r *reader) check() {
 	read := map[string]bool{}
 	for _, n := range r.order {
+		var known []Ref
 		for _, ref := range n.from {
 			if r.checkRef(n, ref) {
 				read[ref.String()] = true
+				known = append(known, ref)
 			} else {
-				n.Broken = true
+				n.Broken, r.lost = true, true
 			}
 		}
+		n.from = known
 	}
 	for _, n := range r.order {
+		if r.lost || r.hidden {
+			break
+		}
 		if !n.sink && !read[n.Name] {
 			r.refuse(at(n.Node), n.Path, "an output that nobody reads", "a step or sink with from: "+n.Name, ruleUnread)
 		}
 		errors := n.Name + ".errors"
+		place := n.onError
+		if place == nil {
+			place = at(n.Node)
+		}
 		switch {
 		case n.Emit && !read[errors]:
-			r.refuse(at(n.Node), n.Path, "on_error: emit, and nobody reads "+errors, "a step or sink with from: "+errors, ruleErrors)
-		case n.failSaid && read[errors]:
-			r.refuse(at(n.Node), n.Path, "on_error: fail, and something reads "+errors, "on_error: emit", ruleErrors)
+			r.refuse(place, n.Path+".on_error", "on_error: emit, and nobody reads "+errors, "a step or sink with from: "+errors, ruleErrors)
+		case n.onError != nil && !n.Emit && read[errors]:
+			r.refuse(place, n.Path+".on_error", "on_error: fail, and something reads "+errors, "on_error: emit", ruleErrors)
 		}
 	}
 	if r.sort() {
@@ -72,6 +82,8 @@ func (r *reader) checkRef(n *node, ref Ref) bool {
 	path := n.Path + ".from"
 	of := r.nodes[ref.Node]
 	switch {
+	case of == nil && r.hidden:
+		return false
 	case of == nil:
 		var known []string
 		for _, o := range r.order {
@@ -80,6 +92,9 @@ func (r *reader) checkRef(n *node, ref Ref) bool {
 			}
 		}
 		v := r.refuse(ref.At, path, "the unknown node "+ref.At.Show(), "one of "+strings.Join(known, ", "), ruleFrom)
+		if len(known) == 0 {
+			v.Want = "a source or step, and there is none"
+		}
 		v.Fix = connectors.DidYouMean(ref.Node, known)
 		return false
 	case !slices.Contains([]string{"", "late", "errors"}, ref.Port):

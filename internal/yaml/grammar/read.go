@@ -62,6 +62,9 @@ type reader struct {
 	nodes    map[string]*node
 	order    []*node
 	wrong    []fault.Violation
+	// lost says that some references are not known, because what they stand in is wrong: then nobody knows who reads what. hidden says the
+	// same of names.
+	lost, hidden bool
 }
 
 // node is an entry of the one namespace.
@@ -72,8 +75,8 @@ type node struct {
 	window bool // it has a late output
 	part   any  // *Source, *Step or *Sink
 	timed  bool // a source with event time
-	// failSaid says that on_error: fail stands at the node itself.
-	failSaid bool
+	// onError is where on_error stands, nil when the node does not say.
+	onError *connectors.Tree
 }
 
 // common are the keys that every node has.
@@ -198,7 +201,7 @@ func (r *reader) readFlow(t *connectors.Tree) {
 	for _, name := range []string{"flow", "version", "sources", "sinks"} {
 		if t.Field(name) == nil {
 			r.refuse(t, name, "nothing", map[string]string{
-				"flow": "the name of the flow", "version": "version: 1", "sources": "at least one source", "sinks": "at least one sink",
+				"flow": "the name of the flow", "version": "1", "sources": "at least one source", "sinks": "at least one sink",
 			}[name], ruleRequired)
 		}
 	}
@@ -223,6 +226,7 @@ func (r *reader) readFlow(t *connectors.Tree) {
 // section reads a map of named nodes.
 func (r *reader) section(t *connectors.Tree, name string, required bool, read func(n *Node, t *connectors.Tree)) {
 	s := t.Field(name)
+	r.hidden = r.hidden || s != nil && s.Kind == connectors.TreeBroken
 	if s == nil || !required && s.Kind == connectors.TreeNull || !r.isMap(s, name, "a map of named "+name) {
 		return
 	}
@@ -236,6 +240,7 @@ func (r *reader) section(t *connectors.Tree, name string, required bool, read fu
 		}
 		if before := r.nodes[f.Key]; before != nil {
 			r.refuse(keyAt(s, f), n.Path, "a second node of this name", fmt.Sprintf("names used once; %s is in line %d", before.Path, before.Line), ruleTwice)
+			r.lost = true
 			continue
 		}
 		entry := &node{Node: n}
@@ -274,7 +279,7 @@ const (
 func (r *reader) setCommon(n *Node, t *connectors.Tree, lanes bool) {
 	c := r.common(t, n.Path)
 	n.Emit = c.emit
-	r.nodes[n.Name].failSaid = t.Field("on_error") != nil && !c.emit
+	r.nodes[n.Name].onError = t.Field("on_error")
 	if p := t.Field("parallelism"); p != nil && !lanes {
 		r.refuse(p, n.Path+".parallelism", "parallelism "+p.Show(), "it on sources and on steps with a key only: this node runs where its input is", ruleParallelism)
 	}
@@ -288,6 +293,7 @@ func (r *reader) readSource(n *Node, t *connectors.Tree) {
 	entry := r.nodes[n.Name]
 	entry.Node, entry.part = &s.Node, s
 	if !r.isMap(t, n.Path, "a source: a map with its type") {
+		r.lost = true
 		return
 	}
 	r.flow.Sources = append(r.flow.Sources, s)
@@ -394,8 +400,9 @@ func (r *reader) field(name string, t *connectors.Tree, path string) (row.Field,
 		}
 	}
 	v := r.refuse(&place, path, got, want, ruleSchema)
-	word, _, _ := strings.Cut(t.Text, " ")
-	v.Fix = connectors.DidYouMean(word, []string{"bool", "int64", "float64", "decimal", "string", "bytes", "timestamp", "date", "duration"})
+	if word, _, _ := strings.Cut(t.Text, " "); place.Line != t.Line || place.Col <= t.Col+1 {
+		v.Fix = connectors.DidYouMean(word, []string{"bool", "int64", "float64", "decimal", "string", "bytes", "timestamp", "date", "duration"})
+	}
 	return row.Field{}, false
 }
 
@@ -434,6 +441,7 @@ func (r *reader) readSink(n *Node, t *connectors.Tree) {
 	entry := r.nodes[n.Name]
 	entry.Node, entry.part, entry.sink = &s.Node, s, true
 	if !r.isMap(t, n.Path, "a sink: a map with from and its type") {
+		r.lost = true
 		return
 	}
 	r.flow.Sinks = append(r.flow.Sinks, s)
@@ -458,6 +466,8 @@ func (r *reader) readSink(n *Node, t *connectors.Tree) {
 func (r *reader) from(n *Node, t *connectors.Tree) []Ref {
 	path := n.Path + ".from"
 	f := t.Field("from")
+	before := len(r.wrong)
+	defer func() { r.lost = r.lost || len(r.wrong) > before || f == nil || f.Kind == connectors.TreeBroken }()
 	const want = "the name of a source or step, or a list of names"
 	switch {
 	case f == nil:
@@ -480,6 +490,7 @@ func (r *reader) from(n *Node, t *connectors.Tree) []Ref {
 
 func (r *reader) ref(all []Ref, t *connectors.Tree, path string) []Ref {
 	if !r.isScalar(t, path, "the name of a source or step") {
+		r.lost = true
 		return all
 	}
 	name, port, _ := strings.Cut(t.Text, ".")

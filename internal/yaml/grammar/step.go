@@ -13,6 +13,7 @@ func (r *reader) readStep(n *Node, t *connectors.Tree) {
 	entry := r.nodes[n.Name]
 	entry.Node, entry.part = &s.Node, s
 	if !r.isMap(t, n.Path, "a step: a map with from and a verb") {
+		r.lost = true
 		return
 	}
 	r.flow.Steps = append(r.flow.Steps, s)
@@ -243,7 +244,32 @@ func (r *reader) expr(t *connectors.Tree, path, want string) Expr {
 		v.Fix = `" #" begins a comment`
 		return Expr{}
 	}
+	if !t.Quoted && open(t.Text) {
+		v := r.refuse(t, path, fmt.Sprintf("%q, with a bracket that has no other half", t.Show()), "an expression", ruleExpr)
+		v.Fix = "inside {…} and […] a comma ends a value: an expression with a comma needs quotes"
+		return Expr{}
+	}
 	return Expr{t, path}
+}
+
+// open says that a text has more brackets that open than that close, or the other way around, outside of quotes.
+func open(text string) bool {
+	depth, quote := 0, rune(0)
+	for _, c := range text {
+		switch {
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			}
+		case c == '"' || c == '\'' || c == '`':
+			quote = c
+		case c == '(' || c == '[':
+			depth++
+		case c == ')' || c == ']':
+			depth--
+		}
+	}
+	return depth != 0
 }
 
 func (r *reader) readUse(s *Step, t *connectors.Tree, path string) {
