@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/fault"
+)
+
+func (c *command) connectorsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "connectors [NAME]",
+		Short: "List the connectors, or the options of one",
+		Long:  "List the connectors of this program, or the options of one: types, defaults, and what they are for.",
+		Args:  func(cmd *cobra.Command, args []string) error { return count(cmd, args, 0, 1) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			all := c.describe()
+			if len(args) == 0 {
+				return c.list(all)
+			}
+			x := all[args[0]]
+			if x == nil {
+				known := slices.Sorted(maps.Keys(all))
+				return fault.Config(misuse("connectors", fmt.Sprintf("the unknown connector %q", args[0]), "one of "+strings.Join(known, ", "), connectors.DidYouMean(args[0], known)))
+			}
+			if c.json {
+				return c.answer(x)
+			}
+			return c.show(x)
+		},
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return slices.Sorted(maps.Keys(c.describe())), cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+	return cmd
+}
+
+// described is a connector, with its options as a source and as a sink.
+type described struct {
+	connectors.Descriptor
+	Source *side `json:"source,omitempty"`
+	Sink   *side `json:"sink,omitempty"`
+}
+
+type side struct {
+	Options []connectors.Option `json:"options"`
+}
+
+func (c *command) describe() map[string]*described {
+	all := map[string]*described{}
+	for _, e := range c.registry.Sources() {
+		all[e.Name] = &described{Descriptor: e.Descriptor, Source: &side{e.Options()}}
+	}
+	for _, e := range c.registry.Sinks() {
+		if all[e.Name] == nil {
+			all[e.Name] = &described{Descriptor: e.Descriptor}
+		}
+		all[e.Name].Sink = &side{e.Options()}
+	}
+	return all
+}
+
+func (d *described) sides() string {
+	switch {
+	case d.Sink == nil:
+		return "source"
+	case d.Source == nil:
+		return "sink"
+	}
+	return "source, sink"
+}
+
+func (c *command) list(all map[string]*described) error {
+	names := slices.Sorted(maps.Keys(all))
+	if c.json {
+		list := []*described{}
+		for _, n := range names {
+			list = append(list, all[n])
+		}
+		return c.answer(map[string]any{"connectors": list})
+	}
+	t := &table{}
+	t.row("NAME", "AS", "VERSION", "WHAT IT IS")
+	for _, n := range names {
+		t.row(n, all[n].sides(), all[n].Version, all[n].Doc)
+	}
+	return t.write(c.stdout, "")
+}
+
+func (c *command) show(d *described) error {
+	fmt.Fprintf(c.stdout, "%s %s: %s\nworks with ActiveDataFlow %s\n", d.Name, d.Version, d.Doc, d.Core)
+	for _, s := range []struct {
+		as string
+		*side
+	}{{"source", d.Source}, {"sink", d.Sink}} {
+		if s.side == nil {
+			continue
+		}
+		fmt.Fprintf(c.stdout, "\nAs a %s", s.as)
+		if len(s.Options) == 0 {
+			fmt.Fprint(c.stdout, " it has no options.\n")
+			continue
+		}
+		fmt.Fprint(c.stdout, ":\n")
+		t := &table{}
+		t.row("OPTION", "TYPE", "DEFAULT", "WHAT IT IS FOR")
+		options(t, "", s.Options)
+		if err := t.write(c.stdout, "  "); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func options(t *table, in string, all []connectors.Option) {
+	for _, o := range all {
+		def := o.Default
+		if o.Required {
+			def = "(required)"
+		}
+		doc := o.Doc
+		if len(o.OneOf) > 0 {
+			doc += "; one of " + strings.Join(o.OneOf, ", ")
+		}
+		if o.Secret {
+			doc += "; a secret"
+		}
+		if o.Example != "" {
+			doc += "; for example " + o.Example
+		}
+		t.row(in+o.Name, o.Type, def, doc)
+		options(t, in+o.Name+".", o.Options)
+	}
+}
