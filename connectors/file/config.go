@@ -2,7 +2,6 @@ package file
 
 import (
 	"errors"
-	"fmt"
 	"regexp"
 	"slices"
 
@@ -18,7 +17,7 @@ func (s *Source[T]) Fields(b *connectors.Binder) {
 	globs := func(all []string) error {
 		for _, g := range all {
 			if !doublestar.ValidatePathPattern(g) {
-				return fmt.Errorf("a path in which *, **, ?, [a-z] and {a,b} are wild and a backslash makes them plain, not %q", g)
+				return errors.New("a path in which *, **, ?, [a-z] and {a,b} stand for something, and a backslash takes that from them")
 			}
 		}
 		return nil

@@ -53,6 +53,9 @@ func (r *reader[T]) begin() error {
 	r.text, err = r.openAt(format.Start{
 		Name: s.Path, Offset: s.Offset, Line: s.Line, Header: s.Header, Skip: s.Offset > 0 && !s.Begun, End: s.End,
 	})
+	if err == nil && !s.Begun {
+		s.Offset, s.Begun = r.text.Offset(), true // behind the record that Skip passed over
+	}
 	return err
 }
 
