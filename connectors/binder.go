@@ -23,8 +23,8 @@ type Binder struct {
 	checks  []func() []fault.Violation
 }
 
-// Check adds a check over several options, which runs when all of them are bound. Paths of its violations are bare option names; their
-// places are filled in.
+// Check adds a check over several options, which runs when all of them are bound; one that is wrong by itself may be zero then, and what is said of
+// it is left out. Paths of its violations are bare option names; their places are filled in.
 func (b *Binder) Check(check func() []fault.Violation) { b.checks = append(b.checks, check) }
 
 // Scalar is what one scalar can be bound to. A time.Duration is written as a duration, see [ParseDuration].
@@ -265,7 +265,9 @@ func (f *Field[V]) decode(w *walk, t *Tree, path string) {
 	case zero && f.required:
 		w.refuse(t, path, got, f.kind.want, ruleRequired)
 	case zero && f.def != nil && !f.kind.empty(reflect.ValueOf(*f.def)):
-		w.refuse(t, path, got, f.kind.want+" other than that: it stands for the default, "+f.show(*f.def), ruleZero)
+		v := refuse(t, path, got, "a value that is not zero", ruleZero)
+		v.Fix = "zero stands for the default, " + f.show(*f.def) + ": leave the option out"
+		w.wrong = append(w.wrong, v)
 	default:
 		f.check(w, t, path, got)
 	}
@@ -300,9 +302,20 @@ func (f *Field[V]) built(w *walk, at *Tree, path string) {
 func (f *Field[V]) check(w *walk, at *Tree, path, got string) {
 	if len(f.oneOf) > 0 && !f.kind.empty(reflect.ValueOf(*f.p)) {
 		allowed := f.allowed()
-		for _, s := range f.kind.texts(reflect.ValueOf(*f.p)) {
+		for i, s := range f.kind.texts(reflect.ValueOf(*f.p)) {
 			if slices.Contains(allowed, s) {
 				continue
+			}
+			at, path, got := at, path, got
+			if f.kind.list {
+				if path = fmt.Sprintf("%s[%d]", path, i); at != nil && i < len(at.Items) {
+					at = at.Items[i]
+				}
+				if got = cut(s); f.secret {
+					got = hidden
+				} else if at != nil && at.Raw != "" {
+					got = at.Show()
+				}
 			}
 			v := refuse(at, path, got, "one of "+strings.Join(allowed, ", "), ruleOneOf)
 			if !f.secret && (at == nil || at.Raw == "") {
