@@ -384,6 +384,9 @@ func (d *Directory) RemoveBlob(_ context.Context, flow, name string) error {
 
 // failed makes a fault of an error of the file system.
 func (d *Directory) failed(doing, flow string, err error) error {
+	if _, ok := fault.DetailOf(err); ok {
+		return err // a name that is none
+	}
 	f := fault.Detail{Code: "checkpoint.disk", Doing: doing, Flow: flow, Retry: fault.RetryLater, Err: err}
 	is := func(causes ...error) bool {
 		return slices.ContainsFunc(causes, func(c error) bool { return errors.Is(err, c) })

@@ -47,7 +47,7 @@ func (m *Memory) ReadEpoch(_ context.Context, flow string, epoch int64) ([]byte,
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return c, nil
+	return bytes.Clone(c), nil
 }
 
 // CreateEpoch saves an epoch.

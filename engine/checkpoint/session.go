@@ -41,6 +41,8 @@ type Session struct {
 
 	mu   sync.Mutex
 	made map[string]bool // blobs of ours that no epoch has referred to yet
+
+	doubtful []string // blobs of epochs that may have been created or not
 }
 
 // Options say how a session starts.
@@ -173,6 +175,7 @@ func (s *Session) create(ctx context.Context, cp *adfv1.Checkpoint) error {
 	if err != nil {
 		return err
 	}
+	s.doubtful = append(s.doubtful, s.referred(cp)...) // until it is known whether it is there
 	err = s.store.CreateEpoch(ctx, s.flow, cp.Epoch, content)
 	if errors.Is(err, ErrExists) {
 		there, reading := s.ours(ctx, cp.Epoch)
@@ -198,17 +201,26 @@ func (s *Session) create(ctx context.Context, cp *adfv1.Checkpoint) error {
 
 // created notes that an epoch is ours.
 func (s *Session) created(cp *adfv1.Checkpoint) {
+	s.epoch, s.refs[cp.Epoch] = cp.Epoch, s.referred(cp)
+	for _, b := range s.doubtful { // what did not come with this epoch does not come any more: its number is taken
+		s.unused[b] = true
+	}
+	s.doubtful = nil
+}
+
+// referred gives the blobs of an epoch; they are no longer only ours to remove.
+func (s *Session) referred(cp *adfv1.Checkpoint) []string {
 	refs := refsOf(cp)
-	s.epoch, s.refs[cp.Epoch] = cp.Epoch, refs
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, b := range refs {
 		delete(s.made, b)
 	}
+	return refs
 }
 
-// Rollback removes the blobs that this session made and no saved epoch refers to: for a run that goes back to its last checkpoint. No
-// blob is being written meanwhile, and none waits to be saved.
+// Rollback removes the blobs of this session that no epoch refers to, for a run that goes back to its last checkpoint. No blob is being
+// written meanwhile, and none waits to be saved. Blobs of a Save that failed stay until the next one, since the epoch may be there.
 func (s *Session) Rollback(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

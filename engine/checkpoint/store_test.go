@@ -1,0 +1,32 @@
+package checkpoint_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/engine/checkpoint/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestMemory(t *testing.T) {
+	storetest.Run(t, func(*testing.T) func() checkpoint.Store {
+		m := &checkpoint.Memory{}
+		return func() checkpoint.Store { return m }
+	})
+}
+
+func TestDirectory(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) func() checkpoint.Store {
+		dir := t.TempDir()
+		return func() checkpoint.Store {
+			d, err := checkpoint.OpenDirectory(dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+	})
+}
