@@ -56,7 +56,8 @@ func (t *text) readHeader(s Start) error {
 	}
 	names, p := t.names(f)
 	if p != nil {
-		return t.fatal(p.code, p.err, p.fix)
+		t.err = t.fault(*p)
+		return t.err
 	}
 	for i, name := range names {
 		if slices.Contains(names[:i], name) {
@@ -64,10 +65,8 @@ func (t *text) readHeader(s Start) error {
 		}
 	}
 	t.csv.header = names
-	t.consume(f.all)
-	if t.line > 0 {
-		t.line += int64(f.lines)
-	}
+	t.advance(f.all, f.lines)
+	t.mark()
 	return nil
 }
 
@@ -140,10 +139,7 @@ func (t *text) nextCells(must bool) (found, error) {
 		if f.size > 0 || len(t.csv.columns) == 1 {
 			return f, nil
 		}
-		t.consume(f.all)
-		if t.line > 0 {
-			t.line += int64(f.lines)
-		}
+		t.advance(f.all, f.lines)
 	}
 }
 

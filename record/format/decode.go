@@ -328,7 +328,7 @@ func (d *decoder) value(i int, f *field, v *row.Value) int {
 		}
 		vs := d.slab.Values(len(f.row.fields))
 		if i = d.object(i, f.row, vs); i < 0 {
-			return -1
+			return d.inside(strings.TrimSuffix(f.label(), ": "))
 		}
 		*v = row.Nested(vs)
 		return i
@@ -409,7 +409,7 @@ func (d *decoder) list(i int, f *field, v *row.Value) int {
 		var e row.Value
 		at := i
 		if i = d.value(i, f.elem, &e); i < 0 {
-			return d.within(f, n)
+			return d.inside(fmt.Sprintf("%selement %d", f.label(), n))
 		}
 		if e.IsNull() && f.elem.notNull {
 			return d.fail(at, "null", fmt.Errorf("%selement %d is null, want %s not null", f.label(), n, f.elem.typ))
@@ -425,10 +425,10 @@ func (d *decoder) list(i int, f *field, v *row.Value) int {
 	return i + 1
 }
 
-// within says in which element of a list the problem is.
-func (d *decoder) within(f *field, n int) int {
-	if d.problem.code == "value" {
-		d.problem.err = fmt.Errorf("%selement %d: %w", f.label(), n, d.problem.err)
+// inside says in which part of a value the problem is.
+func (d *decoder) inside(part string) int {
+	if part != "" && (d.problem.code == "value" || d.problem.code == "null") {
+		d.problem.err = fmt.Errorf("%s: %w", part, d.problem.err)
 	}
 	return -1
 }
@@ -460,10 +460,7 @@ func (d *decoder) mapping(i int, f *field, v *row.Value) int {
 		e := row.Entry{Key: share(key)}
 		at := i
 		if i = d.value(i, f.elem, &e.Value); i < 0 {
-			if d.problem.code == "value" {
-				d.problem.err = fmt.Errorf("%skey %q: %w", f.label(), key, d.problem.err)
-			}
-			return -1
+			return d.inside(fmt.Sprintf("%skey %q", f.label(), key))
 		}
 		if e.Value.IsNull() && f.elem.notNull {
 			return d.fail(at, "null", fmt.Errorf("%skey %q is null, want %s not null", f.label(), key, f.elem.typ))

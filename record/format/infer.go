@@ -45,10 +45,7 @@ func Infer(r io.Reader, o Options, name string, records int) (*row.Schema, error
 		if p != nil {
 			return nil, t.fault(*p)
 		}
-		t.consume(f.all)
-		if t.line > 0 {
-			t.line += int64(f.lines)
-		}
+		t.advance(f.all, f.lines)
 	}
 	if o.Format == formatCSV {
 		for i, name := range t.csv.header { // columns of a file without records

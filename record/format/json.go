@@ -43,27 +43,29 @@ func (t *text) nextElement(must bool) (found, error) {
 		case j.begin:
 			if j.begin = false; c == '[' {
 				j.array = true
-				t.consume(1)
+				t.advance(1, 0)
 				continue
 			}
 			if c != '{' {
 				return found{}, t.between(`"[" or "{"`)
 			}
 			j.objects = true
-		case c == ',' && j.comma, c == ',' && j.objects, c == ',' && j.array && !j.element:
+		case c == ',' && (j.objects || !j.element):
 			return found{}, t.between("an element")
 		case c == ',':
 			j.array, j.comma, j.element = true, true, false
-			t.consume(1)
+			t.advance(1, 0)
 			continue
 		case c == ']' && !j.comma && !j.objects:
 			j.array, j.closed = true, true
-			t.consume(1)
+			t.advance(1, 0)
 			continue
 		case j.array && j.element:
 			return found{}, t.between(`"," or "]"`)
 		case c == '}' || c == ']' || c == ':' || c != '{' && !j.array:
 			return found{}, t.between("an element")
+		case !j.array:
+			j.objects = true
 		}
 		if t.beyond() {
 			return found{}, t.finish()
@@ -144,8 +146,7 @@ func (t *text) skipSpace() {
 			break
 		}
 	}
-	t.passed(t.buf[t.pos:i])
-	t.consume(i - t.pos)
+	t.advance(i-t.pos, bytes.Count(t.buf[t.pos:i], []byte{'\n'}))
 }
 
 // between ends the stream because something else was expected between elements.

@@ -60,10 +60,7 @@ func (t *text) nextLine(must bool) (found, error) {
 		if len(line) > 0 && (line[0] > ' ' || len(bytes.TrimLeft(line, " \t\r")) > 0) {
 			return f, nil
 		}
-		t.consume(f.all)
-		if t.line > 0 {
-			t.line += int64(f.lines)
-		}
+		t.advance(f.all, f.lines)
 	}
 }
 

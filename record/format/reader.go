@@ -36,7 +36,8 @@ type Start struct {
 // Reader reads records. It is used from one goroutine. Make one with NewReader.
 //
 // Of json it reads one array, or objects one after another with or without white space between them. What is wrong inside an element is
-// rejected with it; what is wrong between elements (a missing comma, an array without end) ends the stream with an error.
+// rejected with it; what is wrong between elements (a missing comma, an array without end) ends the stream with an error. A Reader that starts
+// behind an element sees from what follows which of the two it is, so it does not notice that a text was cut off exactly there.
 //
 // In csv a blank line is passed over, but with a single column it is a record. A quote character inside a text that does not begin with one is
 // an error of the record; so is, for a quote without end, everything up to the end of the stream.
@@ -57,7 +58,11 @@ type text struct {
 	decode  func(t *text, f found, vs []row.Value) bool // false: the decoder's problem
 	csv     csvText
 	json    jsonText
+	// What is told of where reading stands: behind the last record, not behind what has been passed over since.
+	markOffset, markLine int64
 }
+
+func (t *text) mark() { t.markOffset, t.markLine = t.offset, t.line }
 
 // found is a record's text, from pos on: its size, and how much of it comes before the next record.
 type found struct {
@@ -90,6 +95,11 @@ func (t *text) open(r io.Reader, o Options, s Start) error {
 	t.stream = stream{name: s.Name, format: o.Format, r: r, enc: encodingOf(o.Encoding), offset: s.Offset, read: s.Offset, line: s.Line, limit: s.End}
 	if s.Offset == 0 {
 		t.line = 1
+	} else if o.Format == formatJSON {
+		t.column = -1
+	}
+	t.mark()
+	if s.Offset == 0 {
 		if err := t.beginning(); err != nil {
 			return err
 		}
@@ -100,6 +110,7 @@ func (t *text) open(r io.Reader, o Options, s Start) error {
 	case formatJSON:
 		t.next, t.decode = (*text).nextElement, (*text).decodeJSON
 		t.json.begin = s.Offset == 0
+		t.json.element = s.Offset > 0
 	case formatCSV:
 		t.csv.set(o)
 		t.next, t.decode = (*text).nextCells, (*text).decodeCells
@@ -126,6 +137,7 @@ func (t *text) skipLine() error {
 	for {
 		if i := indexNewline(t.buf[t.pos:t.end]); i >= 0 {
 			t.consume(i + 1)
+			t.mark()
 			return nil
 		}
 		t.consume(t.end - t.pos)
@@ -187,10 +199,8 @@ func (r *Reader[T]) Read(b *record.Batch[T], maxRecords, maxBytes int) error {
 				r.reject(b, f, problem{0, "value", err, ""})
 			}
 		}
-		t.consume(f.all)
-		if t.line > 0 {
-			t.line += int64(f.lines)
-		}
+		t.advance(f.all, f.lines)
+		t.mark()
 	}
 	return nil
 }
@@ -201,11 +211,12 @@ func (r *Reader[T]) reject(b *record.Batch[T], f found, p problem) {
 	b.Rejected = append(b.Rejected, record.Rejection{Position: t.offset, Raw: rawOf(t.buf[t.pos : t.pos+f.size]), Err: t.fault(p)})
 }
 
-// Offset is the stream offset behind the last record read: a Start at it reads the rest.
-func (r *Reader[T]) Offset() int64 { return r.text.offset }
+// Offset is the stream offset behind the last record read (behind the header line, or the line that Skip passed over, before the first one): a
+// Start at it reads the rest.
+func (r *Reader[T]) Offset() int64 { return r.text.markOffset }
 
 // Line is the line number at Offset, 0 when it is not known.
-func (r *Reader[T]) Line() int64 { return r.text.line }
+func (r *Reader[T]) Line() int64 { return r.text.markLine }
 
 // Header are the csv columns, for Start.Header; nil without a header line.
 func (r *Reader[T]) Header() []string { return r.text.csv.header }

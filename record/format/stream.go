@@ -37,6 +37,7 @@ type stream struct {
 	offset int64 // of pos, in bytes of r
 	read   int64 // offset behind the last byte read from r
 	line   int64 // of pos; 0 when it is not known
+	column int   // how many bytes of its line are before pos; negative when it is not known
 	limit  int64 // records that start behind it are not read
 	err    error // what ended the stream; it comes again at each call
 }
@@ -117,11 +118,17 @@ func (s *stream) consume(n int) {
 	s.pos += n
 }
 
-// passed counts the lines of text that is about to be consumed.
-func (s *stream) passed(text []byte) {
-	if s.line > 0 {
-		s.line += int64(bytes.Count(text, []byte{'\n'}))
+// advance consumes n bytes of text that have so many line ends.
+func (s *stream) advance(n, lines int) {
+	if lines > 0 {
+		s.column = n - 1 - bytes.LastIndexByte(s.buf[s.pos:s.pos+n], '\n')
+	} else if s.column >= 0 {
+		s.column += n
 	}
+	if s.line > 0 {
+		s.line += int64(lines)
+	}
+	s.consume(n)
 }
 
 // beginning passes over the byte order mark at the start of a stream.
@@ -138,18 +145,21 @@ func (s *stream) beginning() error {
 	return nil
 }
 
-// place is where at, a place in the text from pos on, is for messages: name:line:column, or the byte offset when lines are not known.
+// place is where at, a place in the text from pos on, is for messages: name:line:column, or the byte offset when that is not known.
 func (s *stream) place(at int) string {
 	text := s.buf[s.pos:min(s.pos+at, s.end)]
-	if s.line == 0 {
+	lines := bytes.Count(text, []byte{'\n'})
+	if s.line == 0 || s.column < 0 && lines == 0 {
 		offset := s.offset + int64(len(text))
 		if s.enc != nil {
 			offset = s.offset + s.enc.length(text)
 		}
 		return s.name + ":byte " + strconv.FormatInt(offset, 10)
 	}
-	lines := bytes.Count(text, []byte{'\n'})
 	column := len(text) - bytes.LastIndexByte(text, '\n')
+	if lines == 0 {
+		column += s.column
+	}
 	return s.name + ":" + strconv.FormatInt(s.line+int64(lines), 10) + ":" + strconv.Itoa(column)
 }
 
@@ -170,7 +180,7 @@ func (s *stream) fault(p problem) error {
 
 // fatal ends the stream with an error at pos.
 func (s *stream) fatal(code string, err error, fix string) error {
-	s.err = s.fault(problem{0, code, err, fix})
+	s.err = s.fault(problem{code: code, err: err, fix: fix})
 	if code == "read" { // what the input says of itself, and whether a retry helps, counts
 		d, _ := fault.DetailOf(s.err)
 		d.Doing, d.Retry = "read input", fault.RetryUnknown
