@@ -2,6 +2,7 @@ package expr
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -136,7 +137,7 @@ var textFunctions = map[string]function{
 			if v.IsNull() || old.IsNull() || new.IsNull() {
 				return row.Null()
 			}
-			return replace(e, v, old.Str(), new.Str())
+			return replace(e, at, v, old.Str(), new.Str())
 		}, args...)
 	}},
 	"split": {"split(string, separator)", 2, 2, func(at int, args []node) (node, error) {
@@ -188,6 +189,9 @@ func concat(at int, args []node) (node, error) {
 			vs = append(vs, v)
 			n += len(v.Str())
 		}
+		if n > longestText {
+			return tooLong(e, at, n)
+		}
 		b := e.tail(n)
 		for _, v := range vs {
 			b = append(b, v.Str()...)
@@ -219,13 +223,23 @@ func substring(s string, start, length int64) string {
 	return s[from:to]
 }
 
-func replace(e *Env, v row.Value, old, new string) row.Value {
+// longestText is the length of the longest string that an expression makes, in bytes.
+const longestText = 1 << 26
+
+func tooLong(e *Env, at, n int) row.Value {
+	return e.fail(at, "expression.overflow", fmt.Sprintf("a string of %d bytes", n), fmt.Sprintf("at most %d", longestText))
+}
+
+func replace(e *Env, at int, v row.Value, old, new string) row.Value {
 	s := v.Str()
 	count := strings.Count(s, old)
 	if count == 0 || old == "" {
 		return v
 	}
 	n := len(s) + count*(len(new)-len(old))
+	if n > longestText {
+		return tooLong(e, at, n)
+	}
 	b := e.tail(n)
 	for {
 		i := strings.Index(s, old)

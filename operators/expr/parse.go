@@ -249,8 +249,11 @@ func parseCall(text string) (fn string, args []part, err error) {
 			last = i
 		}
 		if closing {
-			if next := tokens[i+1]; next.Kind != lexer.EOF || t.Value != ")" {
+			if next := tokens[i+1]; next.Kind != lexer.EOF {
 				return "", nil, &Error{Col: next.From + 1, Got: strconv.Quote(next.Value), Want: "the end: " + want}
+			}
+			if t.Value != ")" {
+				return "", nil, &Error{Col: t.From + 1, Got: strconv.Quote(t.Value), Want: `")"`}
 			}
 			return tokens[0].Value, args, nil
 		}

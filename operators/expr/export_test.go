@@ -1,0 +1,4 @@
+package expr
+
+// FunctionNames are the names of all functions.
+var FunctionNames = functionNames
