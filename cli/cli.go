@@ -267,7 +267,7 @@ func guarded(doing string, do func() error) (err error) {
 		if p := recover(); p != nil {
 			err = &fault.RuntimeError{Detail: fault.Detail{
 				Code: "user.panic", Doing: doing, Retry: fault.RetryNever, Err: fmt.Errorf("panic: %v", p), Stack: string(debug.Stack()),
-				Fix: "--log-level debug shows the stack",
+				Fix: "--json shows the stack",
 			}}
 		}
 	}()

@@ -110,33 +110,27 @@ func (c *command) show(d *described) error {
 			continue
 		}
 		fmt.Fprint(c.stdout, ":\n")
-		t := &table{}
-		t.row("OPTION", "TYPE", "DEFAULT", "WHAT IT IS FOR")
-		options(t, "", s.Options)
-		if err := t.write(c.stdout, "  "); err != nil {
-			return err
-		}
+		c.options("", s.Options)
 	}
 	return nil
 }
 
-func options(t *table, in string, all []connectors.Option) {
+// options tells each option in two lines: what it is, and what it is for.
+func (c *command) options(in string, all []connectors.Option) {
 	for _, o := range all {
-		def := o.Default
-		if o.Required {
-			def = "(required)"
+		is := []string{o.Type}
+		for _, x := range []struct {
+			say  bool
+			text string
+		}{
+			{o.Required, "required"}, {o.Secret, "secret"}, {o.Default != "", "default " + o.Default},
+			{len(o.OneOf) > 0, "one of " + strings.Join(o.OneOf, " | ")}, {o.Example != "", "for example " + o.Example},
+		} {
+			if x.say {
+				is = append(is, x.text)
+			}
 		}
-		doc := o.Doc
-		if len(o.OneOf) > 0 {
-			doc += "; one of " + strings.Join(o.OneOf, ", ")
-		}
-		if o.Secret {
-			doc += "; a secret"
-		}
-		if o.Example != "" {
-			doc += "; for example " + o.Example
-		}
-		t.row(in+o.Name, o.Type, def, doc)
-		options(t, in+o.Name+".", o.Options)
+		fmt.Fprintf(c.stdout, "  %s  (%s)\n      %s\n", in+o.Name, strings.Join(is, ", "), o.Doc)
+		c.options(in+o.Name+".", o.Options)
 	}
 }

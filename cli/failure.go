@@ -27,9 +27,10 @@ type failure struct {
 	Retry string `json:"retry"`
 	Fix   string `json:"fix,omitempty"`
 	// Also are errors that came on top.
-	Also  []string `json:"also,omitempty"`
-	stack string
-	wrong bool // a configuration error
+	Also []string `json:"also,omitempty"`
+	// Stack is that of a panic in user code.
+	Stack string `json:"stack,omitempty"`
+	wrong bool   // a configuration error
 }
 
 // violation is one mistake in a configuration.
@@ -50,7 +51,11 @@ func failureOf(err error) *failure {
 		f.Retry = "never"
 	}
 	f.Message = f.message(err)
-	if len(f.Violations) > 0 {
+	switch len(f.Violations) {
+	case 0:
+	case 1:
+		f.Message = f.Violations[0].String()
+	default:
 		f.Message = counted(len(f.Violations), "mistake")
 	}
 	if f.Code == "" {
@@ -114,7 +119,7 @@ func (f *failure) note(d *fault.Detail) {
 		to   *string
 		from string
 	}{
-		{&f.Code, d.Code}, {&f.Flow, d.Flow}, {&f.Run, d.Run}, {&f.Node, d.Node}, {&f.Split, d.Split}, {&f.At, d.At}, {&f.Fix, d.Fix}, {&f.stack, d.Stack},
+		{&f.Code, d.Code}, {&f.Flow, d.Flow}, {&f.Run, d.Run}, {&f.Node, d.Node}, {&f.Split, d.Split}, {&f.At, d.At}, {&f.Fix, d.Fix}, {&f.Stack, d.Stack},
 	} {
 		if *x.to == "" {
 			*x.to = x.from
@@ -176,8 +181,8 @@ func (c *command) tell(f *failure, r *engine.Result) {
 		return
 	}
 	f.write(c.stderr)
-	if c.debug && f.stack != "" {
-		fmt.Fprintf(c.stderr, "\n%s", f.stack)
+	if c.debug && f.Stack != "" {
+		fmt.Fprintf(c.stderr, "\n%s", f.Stack)
 	}
 }
 
@@ -191,12 +196,20 @@ func (c *command) answer(v any) error {
 
 func (f *failure) write(w io.Writer) {
 	for _, v := range f.Violations {
+		if v.File == "" {
+			fmt.Fprint(w, "error: ")
+		}
 		fmt.Fprintf(w, "%s\n", v)
 		if v.Fix != "" {
-			fmt.Fprintf(w, "  %s\n", v.Fix)
+			fmt.Fprintf(w, "  fix   %s\n", v.Fix)
 		}
 	}
-	fmt.Fprintf(w, "error: %s\n", f.Message)
+	switch {
+	case len(f.Violations) == 0:
+		fmt.Fprintf(w, "error: %s\n", f.Message)
+	case len(f.Violations) > 1 || f.Violations[0].File != "":
+		fmt.Fprintf(w, "error: %s, nothing has run\n", counted(len(f.Violations), "mistake"))
+	}
 	var where []string
 	for _, x := range [][2]string{{"node", f.Node}, {"split", f.Split}, {"flow", f.Flow}, {"run", f.Run}} {
 		if x[1] != "" {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -77,28 +78,26 @@ func (c *command) preview(ctx context.Context, g *adf.Graph, node string, rows i
 	if err != nil {
 		return err
 	}
-	s := c.listen(ctx, false)
-	defer s.close()
-	run, cancel := context.WithCancel(s.ctx)
-	defer cancel()
-	go func() { // what was asked for is there, or nobody waits any more
-		select {
-		case <-enough:
-		case <-s.stop:
-		case <-run.Done():
-		}
-		cancel()
-	}()
 	built, err := f.Build(ctx)
 	if err != nil {
 		return err
 	}
+	s := c.listen(ctx, true)
+	defer s.close()
+	go func() {
+		select {
+		case <-enough:
+		case <-s.stop:
+		case <-s.ctx.Done():
+		}
+		s.cancel(context.Canceled)
+	}()
 	// No checkpoint before the end: sources that acknowledge what was read are not told that it was.
 	o := engine.Options{Interval: math.MaxInt64 / 4, Parallelism: 1, Retries: -1, Until: engine.Drained}
 	if !bounded(built) {
 		o.Until = engine.Idle
 	}
-	_, err = engine.RunGraph(run, built, o)
+	_, err = s.run(built, o)
 	got := into.take()
 	switch {
 	case s.stopped():
@@ -106,7 +105,7 @@ func (c *command) preview(ctx context.Context, g *adf.Graph, node string, rows i
 	case ctx.Err() != nil:
 		return errAtOnce
 	case err != nil && len(got) < rows:
-		return err
+		return errors.Join(c.records(codec.Schema(), got), err)
 	}
 	return c.records(codec.Schema(), got)
 }

@@ -56,7 +56,7 @@ then the next run goes on from the last checkpoint.
 	flags.Var(number{&f.retain, 1}, "retain", "how many checkpoints are kept")
 	flags.Var(number{&f.retries, 0}, "retries", "how often in a row a failure is tried again that a retry can help against")
 	flags.Var(number{&f.parallelism, 1}, "parallelism", "lanes of each source and workers of each keyed step that do not say it themselves; default: one for each CPU")
-	addChoice(cmd, &f.until, "until", "when the run ends by itself; drained: at the end of the input; idle: when there is nothing to read for a second; signal: never",
+	addChoice(cmd, &f.until, "until", "when the run ends by itself: at the end of the input, when there is nothing to read for a second, or never",
 		"drained", "idle", "signal")
 	flags.BoolVar(&f.fresh, "fresh", false, "start over: ignore the saved state")
 	flags.BoolVar(&f.rewind, "rewind", false, "go on from a checkpoint that is behind what the sinks have: output since then is repeated")
@@ -110,11 +110,12 @@ func (c *command) run(ctx context.Context, file string, f *runFlags) (err error)
 	}
 	s := c.listen(ctx, f.quiet)
 	o.Stop = s.stop
-	r, err := engine.RunGraph(s.ctx, g, o)
+	r, err := s.run(g, o)
+	atOnce := s.ctx.Err() != nil
 	s.close()
 	line.close()
 	if err != nil {
-		if context.Cause(s.ctx) != nil {
+		if atOnce {
 			return errAtOnce
 		}
 		if !f.quiet && !c.json && moved(r) {
@@ -181,6 +182,34 @@ func (s *listening) stopped() bool {
 		return true
 	default:
 		return false
+	}
+}
+
+// grace is how long a run that was ended at once has for it. What still keeps it then is user code that does not come back; the last checkpoint
+// counts, whatever it does.
+const grace = 3 * time.Second
+
+// run runs a flow, and waits for it no longer than grace when it is to end at once.
+func (s *listening) run(g *adf.Graph, o engine.Options) (engine.Result, error) {
+	type outcome struct {
+		engine.Result
+		error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		r, err := engine.RunGraph(s.ctx, g, o)
+		done <- outcome{r, err}
+	}()
+	select {
+	case x := <-done:
+		return x.Result, x.error
+	case <-s.ctx.Done():
+	}
+	select {
+	case x := <-done:
+		return x.Result, x.error
+	case <-time.After(grace):
+		return engine.Result{}, errAtOnce
 	}
 }
 

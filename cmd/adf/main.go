@@ -1,0 +1,14 @@
+// Command adf runs data flows from files, with every connector of this repository.
+package main
+
+import (
+	"github.com/activedataflow/adf/cli"
+	"github.com/activedataflow/adf/connectors/discard"
+	"github.com/activedataflow/adf/connectors/file"
+	"github.com/activedataflow/adf/connectors/generate"
+	"github.com/activedataflow/adf/connectors/stdio"
+)
+
+func main() {
+	cli.App{Name: "adf", Connectors: []cli.Connector{discard.Register, file.Register, generate.Register, stdio.Register}}.Main()
+}
