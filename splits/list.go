@@ -38,7 +38,7 @@ const ListFailures = 5
 // go to the next reader that asks, one that was told NoMoreSplits before too. A spread split that comes back goes to the registered
 // reader that has fewest and was not told so since its last request, or to the next that registers or asks.
 func List[S Split](ec EnumeratorContext[S], restored *State, o ListOptions[S]) (Enumerator[S], error) {
-	l := &list[S]{ec: ec, o: o, known: map[string]bool{}, told: map[int]bool{}, load: make([]int, ec.Parallelism())}
+	l := &list[S]{ec: ec, o: o, known: map[string]bool{}, told: map[int]bool{}, gone: map[int]bool{}, load: make([]int, max(1, ec.Parallelism()))}
 	if restored != nil {
 		if err := l.restore(*restored); err != nil {
 			return nil, &fault.RuntimeError{Detail: fault.Detail{
@@ -59,6 +59,7 @@ type list[S Split] struct {
 	found    []S             // not yet handed out
 	requests []int           // one entry for each credit, oldest first
 	told     map[int]bool    // readers that were told NoMoreSplits since their last request
+	gone     map[int]bool    // readers that have failed and not registered again
 	load     []int           // spread: how many splits each lane was given
 	listed   bool            // Find has succeeded since the start
 	failures int             // of Find, in a row
@@ -101,6 +102,7 @@ func (l *list[S]) add(found []S, err error) error {
 
 func (l *list[S]) AddReader(_ context.Context, reader int) error {
 	l.forget(reader)
+	delete(l.gone, reader)
 	l.assign()
 	return nil
 }
@@ -114,6 +116,7 @@ func (l *list[S]) HandleSplitRequest(_ context.Context, reader int) error {
 
 func (l *list[S]) AddSplitsBack(_ context.Context, back []S, reader int) error {
 	l.forget(reader)
+	l.gone[reader] = true
 	if reader >= 0 && reader < len(l.load) {
 		l.load[reader] = 0
 	}
@@ -163,7 +166,7 @@ func (l *list[S]) assign() {
 	}
 }
 
-// spread gives every lane the same number. What falls to a lane that is not registered waits for it.
+// spread gives every lane the same number. What falls to a lane that has not registered waits for it, unless it has failed.
 func (l *list[S]) spread(readers []int) {
 	for len(l.back) > 0 {
 		to := -1
@@ -181,11 +184,14 @@ func (l *list[S]) spread(readers []int) {
 	}
 	planned := slices.Clone(l.load)
 	l.found = slices.DeleteFunc(l.found, func(s S) bool {
-		to := 0
+		to := -1
 		for r, n := range planned {
-			if n < planned[to] {
+			if !l.gone[r] && (to < 0 || n < planned[to]) {
 				to = r
 			}
+		}
+		if to < 0 {
+			return false
 		}
 		planned[to]++
 		if !slices.Contains(readers, to) {

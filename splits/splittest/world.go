@@ -30,6 +30,7 @@ type world struct {
 }
 
 type options struct {
+	// parallelism is the number of lanes; 0 for a world without an enumerator, whose lanes get their splits from the check.
 	parallelism int
 	// push grants every lane credit without being asked; else the readers' requests are the credit.
 	push bool
@@ -73,6 +74,9 @@ func newWorld(tb TB, src splits.Any, o options, saved *saved) *world {
 	w := &world{tb: tb, src: src, o: o, log: log{}, assigned: map[string]*held{}, lanes: make([]*lane, o.parallelism)}
 	w.ctx, w.cancel = context.WithCancel(context.Background())
 	tb.Cleanup(w.close)
+	if o.parallelism == 0 {
+		return w
+	}
 	var state *splits.State
 	if saved != nil {
 		state = &saved.enum
@@ -187,7 +191,9 @@ func (w *world) step() (progress bool) {
 		}
 	}
 	for _, l := range w.live() {
-		if w.o.push && !l.noMore {
+		if w.enum == nil {
+			l.credits = 0
+		} else if w.o.push && !l.noMore {
 			l.credits++
 		}
 		for ; l.credits > 0; l.credits-- {
