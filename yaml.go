@@ -99,6 +99,20 @@ func Parse(ctx context.Context, file string, data []byte, o LoadOptions) (*Flow,
 // JSONSchema gives the JSON Schema (2020-12) of flow files with the connectors of a registry, for editors.
 func JSONSchema(r *connectors.Registry) map[string]any { return grammar.JSONSchema(r) }
 
+// The rules of a file that take schemas or connectors to check; the others are those of the grammar. Each is the code of the violations that
+// it finds, stable between releases.
+const (
+	ruleConnector  = "flow.connector"  // a source or sink that can not be made
+	ruleRows       = "flow.rows"       // records that are no rows
+	ruleSchema     = "flow.schema"     // a schema that is missing, or not the source's own
+	ruleTime       = "flow.time"       // an event time that is no column, or of the wrong type
+	ruleUnion      = "flow.union"      // inputs with different columns
+	ruleExpression = "flow.expression" // an expression that does not fit its input
+	ruleColumn     = "flow.column"     // a column that is not there
+	ruleWindow     = "flow.window"     // no window over input that does not end
+	ruleUse        = "flow.use"        // a Go function for another kind of step
+)
+
 // loader turns what a file says into nodes. A node that is wrong is left out, and whatever reads from it is passed over, so that each mistake is
 // told once.
 type loader struct {
@@ -141,7 +155,7 @@ func (l *loader) source(s *grammar.Source) {
 	}
 	if n, ok := s.Config.(connectors.Schemaless); ok && n.Schemaless() && s.SchemaAt == nil {
 		l.refuse(treeAt(s.Node), s.Path+".schema", "nothing", "infer, or columns as {id: int64 not null, name: string}: records of "+s.Type+" have no schema of their own",
-			"flow.schema")
+			ruleSchema)
 		return
 	}
 	n := node(s.Node, KindSource, s.Type)
@@ -153,11 +167,11 @@ func (l *loader) source(s *grammar.Source) {
 	}
 	codec, ok := src.Codec().(*row.Codec[row.Row])
 	if !ok {
-		l.refuse(treeAt(s.Node), s.Path, fmt.Sprintf("records of %s that are no rows", s.Type), "a source of rows", "flow.rows")
+		l.refuse(treeAt(s.Node), s.Path, fmt.Sprintf("records of %s that are no rows", s.Type), "a source of rows", ruleRows)
 		return
 	}
 	if s.Schema != nil && !s.Schema.Equal(codec.Schema()) {
-		l.refuse(s.SchemaAt, s.Path+".schema", s.Schema.String(), codec.Schema().String()+", which is the source's own schema", "flow.schema")
+		l.refuse(s.SchemaAt, s.Path+".schema", s.Schema.String(), codec.Schema().String()+", which is the source's own schema", ruleSchema)
 		return
 	}
 	n.Source, n.Out = src, codec
@@ -197,7 +211,7 @@ func (l *loader) inputs(n grammar.Node, from []grammar.Ref) (codec *row.Codec[ro
 		case codec == nil:
 			codec = c
 		case !codec.Schema().Equal(c.Schema()):
-			l.refuse(ref.At, n.Path+".from", fmt.Sprintf("%s with (%s)", ref, c.Schema()), fmt.Sprintf("the columns of %s (%s)", from[0], codec.Schema()), "flow.union")
+			l.refuse(ref.At, n.Path+".from", fmt.Sprintf("%s with (%s)", ref, c.Schema()), fmt.Sprintf("the columns of %s (%s)", from[0], codec.Schema()), ruleUnion)
 			missing = true
 		}
 		names := []string{ref.Node}
@@ -236,7 +250,7 @@ func (l *loader) connector(err error, options, at *connectors.Tree, path, kind s
 		}
 		return
 	}
-	v := l.refuse(at, path, err.Error(), "a "+kind+" that can be opened", "flow.connector")
+	v := l.refuse(at, path, err.Error(), "a "+kind+" that can be opened", ruleConnector)
 	if d, ok := fault.DetailOf(err); ok && d.Code != "" {
 		v.Code = d.Code
 	}

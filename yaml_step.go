@@ -3,6 +3,7 @@ package adf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 
 	"github.com/activedataflow/adf/connectors"
@@ -33,24 +34,30 @@ func (l *loader) step(s *grammar.Step) {
 // stateless adds a node for each verb of a step: the last has the step's name, those before it "NAME-1" and so on.
 func (l *loader) stateless(s *grammar.Step, n *Node, in *row.Codec[row.Row], bounded bool) {
 	var parts []string
+	wrong := false
 	for i, v := range s.Do {
 		part := *n
 		part.Type = v.Name
-		if i > 0 {
+		if i > 0 && !wrong {
 			part.Inputs = []Edge{{From: Ref{Node: parts[i-1]}}}
 		}
 		if i < len(s.Do)-1 {
 			part.Name = fmt.Sprintf("%s-%d", n.Name, i+1)
 		}
 		var ok bool
-		if part.Op, part.Config, ok = l.verb(v, in.Schema(), s); !ok {
+		if part.Op, part.Config, ok = l.verb(v, in.Schema(), s); !ok && v.Name == "filter" {
+			wrong = true // and what follows sees the same columns all the same
+			continue
+		} else if !ok {
 			return
 		}
 		if part.Out, in = l.rows(s, part.Op.Out()); in == nil {
 			return
 		}
-		l.add(&part, bounded)
-		parts = append(parts, part.Name)
+		if !wrong {
+			l.add(&part, bounded)
+			parts = append(parts, part.Name)
+		}
 	}
 	l.parts[n.Name] = parts
 }
@@ -59,95 +66,80 @@ func (l *loader) stateless(s *grammar.Step, n *Node, in *row.Codec[row.Row], bou
 func (l *loader) rows(s *grammar.Step, c row.AnyCodec) (row.AnyCodec, *row.Codec[row.Row]) {
 	rows, ok := c.(*row.Codec[row.Row])
 	if !ok {
-		l.refuse(treeAt(s.Node), s.Path, "an output that is no rows", "rows", "flow.rows")
+		l.refuse(treeAt(s.Node), s.Path, "an output that is no rows", "rows", ruleRows)
 	}
 	return c, rows
 }
 
-// verb makes one stateless operator. Every expression and column is tried alone first, so that each mistake has its own place.
+// verb makes one stateless operator.
 func (l *loader) verb(v grammar.Verb, in *row.Schema, s *grammar.Step) (op operators.Any, config map[string]any, ok bool) {
-	before := len(l.wrong)
+	whole := grammar.Expr{Tree: treeAt(s.Node), Path: s.Path + "." + v.Name}
+	parts, shown := map[string]grammar.Expr{}, map[string]any{}
+	for _, c := range v.Columns {
+		parts[c.Name] = grammar.Expr{Tree: c.At, Path: c.Path}
+	}
 	var err error
-	whole := treeAt(s.Node)
 	switch v.Name {
 	case "filter":
+		whole = v.Filter
+		config = map[string]any{"filter": written(v.Filter)}
 		op, err = operators.FilterRows(in, v.Filter.Text)
-		if err != nil {
-			l.expression(err, v.Filter)
-		}
-		return op, map[string]any{"filter": written(v.Filter)}, err == nil
-	case "set", "select":
-		make := operators.SetRows
-		if v.Name == "select" {
-			make = operators.SelectRows
-		}
-		l.each(v.Assign, func(one []operators.Assign) error { _, err := make(in, one); return err })
-		if len(l.wrong) == before {
-			op, err = make(in, assigns(v.Assign))
-		}
-		config = map[string]any{v.Name: columns(v.Assign)}
+	case "set":
+		parts, config = named(v.Assign), map[string]any{"set": columns(v.Assign)}
+		op, err = operators.SetRows(in, assigns(v.Assign))
+	case "select":
+		parts, config = named(v.Assign), map[string]any{"select": columns(v.Assign)}
+		op, err = operators.SelectRows(in, assigns(v.Assign))
 	case "rename":
-		names, pairs := map[string]any{}, [][2]string{}
+		var pairs [][2]string
 		for _, c := range v.Columns {
-			if _, known := in.Index(c.Name); !known {
-				l.column(in, c)
-			}
-			names[c.Name], pairs = c.New, append(pairs, [2]string{c.Name, c.New})
+			pairs, shown[c.Name] = append(pairs, [2]string{c.Name, c.New}), c.New
 		}
-		if len(l.wrong) == before {
-			op, err = operators.RenameRows(in, pairs)
-		}
-		config = map[string]any{"rename": names}
+		config = map[string]any{"rename": shown}
+		op, err = operators.RenameRows(in, pairs)
 	case "cast":
-		types, fields := map[string]any{}, []row.Field{}
+		var fields []row.Field
 		for _, c := range v.Columns {
-			if _, known := in.Index(c.Name); !known {
-				l.column(in, c)
-			} else if _, err := operators.CastRows(in, []row.Field{c.Type}); err != nil {
-				l.expression(err, grammar.Expr{Tree: c.At, Path: c.Path})
-			}
-			types[c.Name], fields = c.Type.Type.String(), append(fields, c.Type)
+			fields, shown[c.Name] = append(fields, c.Type), c.Type.Type.String()
 		}
-		if len(l.wrong) == before {
-			op, err = operators.CastRows(in, fields)
-		}
-		config = map[string]any{"cast": types}
+		config = map[string]any{"cast": shown}
+		op, err = operators.CastRows(in, fields)
 	case "drop":
 		var names []string
 		for _, c := range v.Columns {
-			if _, known := in.Index(c.Name); !known {
-				l.column(in, c)
-			}
 			names = append(names, c.Name)
 		}
-		if len(l.wrong) == before {
-			op, err = operators.DropRows(in, names)
-		}
 		config = map[string]any{"drop": names}
+		op, err = operators.DropRows(in, names)
 	}
-	if err != nil { // each part is right, and together they are not
-		at := whole
-		if len(v.Columns) > 0 {
-			at = v.Columns[0].At
-		} else if len(v.Assign) > 0 {
-			at = v.Assign[0].Expr.Tree
-		}
-		l.expression(err, grammar.Expr{Tree: &connectors.Tree{File: at.File, Line: at.Line, Col: at.Col}, Path: s.Path + "." + v.Name})
+	if err != nil {
+		l.mistakes(err, whole, parts)
 	}
-	return op, config, len(l.wrong) == before
+	return op, config, err == nil
 }
 
-// column refuses a column that is not there.
-func (l *loader) column(in *row.Schema, c grammar.Column) {
-	l.refuse(c.At, c.Path, fmt.Sprintf("the unknown column %q", c.Name), "one of "+list(in.Names()), "flow.column").Fix = connectors.DidYouMean(c.Name, in.Names())
-}
-
-// each tries every expression alone.
-func (l *loader) each(as []grammar.Assign, try func(one []operators.Assign) error) {
-	for _, a := range as {
-		if err := try([]operators.Assign{{Name: a.Name, Expr: a.Expr.Text}}); err != nil {
-			l.expression(err, a.Expr)
+// mistakes tells what an operator found wrong, each at the place of its part, or of the whole when it names none.
+func (l *loader) mistakes(err error, whole grammar.Expr, parts map[string]grammar.Expr) {
+	part := func(name string) grammar.Expr {
+		if e, ok := parts[name]; ok {
+			return e
 		}
+		return whole
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, one := range e.Unwrap() {
+			l.mistakes(one, whole, parts)
+		}
+	case *operators.FieldError:
+		l.expression(e.Err, part(e.Name))
+	case *fault.ConfigurationError:
+		for _, v := range e.Violations {
+			at := part(v.Path)
+			l.refuse(at.Tree, at.Path, v.Got, v.Want, v.Code).Fix = v.Fix
+		}
+	default:
+		l.expression(err, whole)
 	}
 }
 
@@ -157,44 +149,30 @@ var word = regexp.MustCompile(`^[\pL_][\pL\pN _-]*$`)
 func (l *loader) expression(err error, e grammar.Expr) {
 	at := *e.Tree
 	var x *expr.Error
-	var c *fault.ConfigurationError
-	switch {
-	case errors.As(err, &x):
-		at.Line, at.Col = e.At(x.Col)
-		v := l.refuse(&at, e.Path, x.Got, x.Want, "flow.expression")
-		if v.Fix = x.Fix; e.Quoted && word.MatchString(e.Text) {
-			v.Fix = fmt.Sprintf(`a text needs quotes of its own: '"%s"'`, e.Text)
-		}
-	case errors.As(err, &c) && len(c.Violations) > 0:
-		for _, v := range c.Violations {
-			l.refuse(&at, e.Path, v.Got, v.Want, v.Code).Fix = v.Fix
-		}
-	default:
-		l.refuse(&at, e.Path, err.Error(), "an expression that fits the input's schema", "flow.expression")
+	if !errors.As(err, &x) {
+		l.refuse(&at, e.Path, err.Error(), "what fits the step's input", ruleExpression)
+		return
+	}
+	at.Line, at.Col = e.At(x.Col)
+	v := l.refuse(&at, e.Path, x.Got, x.Want, ruleExpression)
+	if v.Fix = x.Fix; e.Quoted && word.MatchString(e.Text) {
+		v.Fix = fmt.Sprintf(`a text needs quotes of its own: '"%s"'`, e.Text)
 	}
 }
 
 func (l *loader) aggregate(s *grammar.Step, n *Node, in *row.Codec[row.Row], bounded bool) {
-	before := len(l.wrong)
-	w, schema := operators.Window{}, in.Schema()
+	var w operators.Window
 	if s.Window != nil {
 		w = operators.Window{Size: s.Window.Size, Lateness: s.Window.Lateness, Offset: s.Window.Offset}
 	}
 	if w.Size == 0 && !bounded {
-		l.refuse(treeAt(s.Node), s.Path+".window", "no window over input that does not end", "a window, as {tumbling: 24h}", "flow.window")
-	}
-	count := []operators.Assign{{Name: "count", Expr: "count()"}}
-	l.each(s.By, func(one []operators.Assign) error {
-		_, err := operators.AggregateRows(schema, one, w, count)
-		return err
-	})
-	l.each(s.Aggregate, func(one []operators.Assign) error { _, err := operators.AggregateRows(schema, nil, w, one); return err })
-	if len(l.wrong) > before {
-		return
+		l.refuse(treeAt(s.Node), s.Path+".window", "no window over input that does not end", "a window, as {tumbling: 24h}", ruleWindow)
 	}
 	var err error
-	if n.Keyed, err = operators.AggregateRows(schema, assigns(s.By), w, assigns(s.Aggregate)); err != nil {
-		l.expression(err, grammar.Expr{Tree: treeAt(s.Node), Path: s.Path + ".aggregate"})
+	if n.Keyed, err = operators.AggregateRows(in.Schema(), assigns(s.By), w, assigns(s.Aggregate)); err != nil {
+		parts := named(s.By)
+		maps.Copy(parts, named(s.Aggregate))
+		l.mistakes(err, grammar.Expr{Tree: treeAt(s.Node), Path: s.Path + ".aggregate"}, parts)
 		return
 	}
 	n.Config = map[string]any{"by": keys(s.By), "aggregate": columns(s.Aggregate)}
@@ -221,10 +199,10 @@ func (l *loader) use(s *grammar.Step, n *Node, in *row.Codec[row.Row], bounded b
 	var err error
 	switch {
 	case s.HasBy && fn.Keyed == nil:
-		l.refuse(s.UseAt, path, fmt.Sprintf("%s with by", s.Use), "a function for steps with a key; this one is for steps without", "flow.use")
+		l.refuse(s.UseAt, path, fmt.Sprintf("%s with by", s.Use), "a function for steps with a key; this one is for steps without", ruleUse)
 		return
 	case !s.HasBy && fn.Step == nil:
-		l.refuse(s.UseAt, path, fmt.Sprintf("%s without by", s.Use), "by: this function is for steps with a key", "flow.use")
+		l.refuse(s.UseAt, path, fmt.Sprintf("%s without by", s.Use), "by: this function is for steps with a key", ruleUse)
 		return
 	case !s.HasBy:
 		if n.Op, err = fn.Step(in.Schema()); err == nil {
@@ -246,7 +224,9 @@ func (l *loader) use(s *grammar.Step, n *Node, in *row.Codec[row.Row], bounded b
 		}
 	}
 	if err != nil {
-		l.expression(err, grammar.Expr{Tree: &connectors.Tree{File: s.UseAt.File, Line: s.UseAt.Line, Col: s.UseAt.Col}, Path: path})
+		at := *s.UseAt
+		at.Text = ""
+		l.mistakes(err, grammar.Expr{Tree: &at, Path: path}, nil)
 	}
 }
 
@@ -257,7 +237,7 @@ func (l *loader) key(s *grammar.Step, in *row.Schema) (func(row.Row) string, boo
 	for _, a := range s.By {
 		i, known := in.Index(a.Expr.Text)
 		if !known {
-			l.refuse(a.Expr.Tree, a.Expr.Path, a.Expr.Show(), "one of the columns "+list(in.Names())+"; a set step before can compute one", "flow.column").Fix =
+			l.refuse(a.Expr.Tree, a.Expr.Path, a.Expr.Show(), "one of the columns "+list(in.Names())+"; a set step before can compute one", ruleColumn).Fix =
 				connectors.DidYouMean(a.Expr.Text, in.Names())
 		}
 		places = append(places, i)
@@ -277,6 +257,15 @@ func assigns(as []grammar.Assign) []operators.Assign {
 		all[i] = operators.Assign{Name: a.Name, Expr: a.Expr.Text}
 	}
 	return all
+}
+
+// named finds expressions by their names.
+func named(as []grammar.Assign) map[string]grammar.Expr {
+	m := map[string]grammar.Expr{}
+	for _, a := range as {
+		m[a.Name] = a.Expr
+	}
+	return m
 }
 
 // columns are named expressions as plans and explain show them.

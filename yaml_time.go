@@ -18,13 +18,13 @@ func (l *loader) time(s *grammar.Source, in *row.Schema) *EventTime {
 	path := s.Path + ".time.field"
 	i, known := in.Index(s.Time.Field)
 	if !known {
-		l.refuse(s.Time.FieldAt, path, fmt.Sprintf("the unknown column %q", s.Time.Field), "one of "+list(in.Names()), "flow.time").Fix =
+		l.refuse(s.Time.FieldAt, path, fmt.Sprintf("the unknown column %q", s.Time.Field), "one of "+list(in.Names()), ruleTime).Fix =
 			connectors.DidYouMean(s.Time.Field, in.Names())
 		return nil
 	}
 	millis := millisOf(in.Fields[i].Type.Kind)
 	if millis == nil {
-		l.refuse(s.Time.FieldAt, path, fmt.Sprintf("%s, which is %s", s.Time.Field, in.Fields[i].Type), want, "flow.time")
+		l.refuse(s.Time.FieldAt, path, fmt.Sprintf("%s, which is %s", s.Time.Field, in.Fields[i].Type), want, ruleTime)
 		return nil
 	}
 	missing := &fault.SourceError{Detail: fault.Detail{

@@ -157,7 +157,7 @@ func (w *walk) object(t *Tree, path string, c Config) {
 			b.options[i].built(w, t, join(path, name))
 		}
 	}
-	b.together(w, t, path, places)
+	bind(c).together(w, t, path, places) // bound again: a check may hold values that it took when it was declared
 }
 
 func (w *walk) built(at *Tree, path string, c Config) {
@@ -165,7 +165,7 @@ func (w *walk) built(at *Tree, path string, c Config) {
 	for _, o := range b.options {
 		o.built(w, at, join(path, o.describe().Name))
 	}
-	b.together(w, at, path, nil)
+	bind(c).together(w, at, path, nil)
 }
 
 // together runs the checks over several options. What is said of an option that is wrong already is left out.

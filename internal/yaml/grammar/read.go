@@ -432,6 +432,8 @@ func (r *reader) duration(t *connectors.Tree, path, name string) time.Duration {
 	v, err := connectors.ParseDuration(d.Text)
 	if err != nil {
 		r.refuse(d, path+"."+name, d.Show(), connectors.WantDuration, ruleDuration)
+	} else if v%time.Millisecond != 0 {
+		r.refuse(d, path+"."+name, d.Show(), "whole milliseconds", ruleDuration)
 	}
 	return v
 }
