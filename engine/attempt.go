@@ -61,7 +61,7 @@ func (a *attempt) start(part func(ctx context.Context) error) {
 	})
 }
 
-func (a *attempt) run(ctx context.Context) (err error) {
+func (a *attempt) try(ctx context.Context) (err error) {
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	defer func() {
 		a.cancel(context.Canceled)
@@ -424,7 +424,7 @@ func (a *attempt) save(cp *adfv1.Checkpoint, deltas map[string][]task.Delta) err
 		return err
 	}
 	a.saved, a.failures = cp, 0
-	a.run.epoch.Store(cp.Epoch)
+	a.epoch.Store(cp.Epoch)
 	return nil
 }
 

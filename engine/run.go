@@ -62,7 +62,7 @@ func (r *run) run(ctx context.Context) error {
 		return r.within(err)
 	}
 	for {
-		err := newAttempt(r).run(ctx)
+		err := newAttempt(r).try(ctx)
 		switch {
 		case err == nil:
 			r.noteEnd()

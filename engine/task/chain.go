@@ -55,39 +55,58 @@ type outlet interface {
 func NewChain(ctx context.Context, env Env, root *adf.Node) (*Chain, error) {
 	c := &Chain{env: env, outlets: map[adf.Ref][]outlet{}}
 	made := map[*adf.Node]outlet{} // one instance, however many of its inputs are in this chain
-	var follow func(n *adf.Node) error
-	follow = func(n *adf.Node) error {
-		for _, port := range []string{adf.PortMain, adf.PortLate, adf.PortErrors} {
+	var follow func(n *adf.Node, ports ...string) error
+	follow = func(n *adf.Node, ports ...string) error {
+		for _, port := range ports {
 			ref := adf.Ref{Node: n.Name, Port: port}
 			for _, to := range env.Graph.Consumers(ref) {
-				if to.Node.Kind == adf.KindKeyed { // each input has a shuffle of its own
-					s, err := c.shuffle(to)
-					if err != nil {
-						return err
-					}
-					c.outlets[ref] = append(c.outlets[ref], s)
-					continue
-				}
-				o := made[to.Node]
-				if o == nil {
-					var err error
-					if o, err = c.open(ctx, to.Node); err != nil {
-						return fault.Within(err, env.Graph.Plan.Flow(), env.Run, to.Node.Name)
-					}
-					made[to.Node] = o
-					if err := follow(to.Node); err != nil {
-						return err
-					}
+				o, opened, err := c.outlet(ctx, to, made)
+				if err != nil {
+					return fault.Within(err, env.Graph.Plan.Flow(), env.Run, to.Node.Name)
 				}
 				c.outlets[ref] = append(c.outlets[ref], o)
+				switch {
+				case !opened:
+				case to.Node.Kind == adf.KindKeyed: // its results come out behind the shuffle
+					if made[to.Node] == nil { // once for all of its inputs
+						made[to.Node] = o
+						err = follow(to.Node, adf.PortLate, adf.PortErrors)
+					}
+				default:
+					err = follow(to.Node, allPorts...)
+				}
+				if err != nil {
+					return err
+				}
 			}
 		}
 		return nil
 	}
-	if err := follow(root); err != nil {
+	if err := follow(root, allPorts...); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+var allPorts = []string{adf.PortMain, adf.PortLate, adf.PortErrors}
+
+// outlet finds or opens what takes batches for a consumer; each input of a keyed step has a shuffle of its own.
+func (c *Chain) outlet(ctx context.Context, to adf.Consumer, made map[*adf.Node]outlet) (o outlet, opened bool, err error) {
+	if to.Node.Kind == adf.KindKeyed {
+		for _, s := range c.shuffles {
+			if s.Node == to.Node && s.Input == to.Input {
+				return s, false, nil
+			}
+		}
+		o, err = c.shuffle(to)
+		return o, true, err
+	}
+	if o := made[to.Node]; o != nil {
+		return o, false, nil
+	}
+	o, err = c.open(ctx, to.Node)
+	made[to.Node] = o
+	return o, true, err
 }
 
 func (c *Chain) open(ctx context.Context, n *adf.Node) (outlet, error) {
@@ -116,15 +135,10 @@ func (c *Chain) open(ctx context.Context, n *adf.Node) (outlet, error) {
 }
 
 func (c *Chain) shuffle(to adf.Consumer) (*Shuffle, error) {
-	for _, s := range c.shuffles {
-		if s.Node == to.Node && s.Input == to.Input {
-			return s, nil
-		}
-	}
 	n := to.Node
 	half, err := n.Keyed.Shuffle(to.Input, c.env.opContext(n), c.env.Graph.Plan.Buckets())
 	if err != nil {
-		return nil, fault.Within(err, c.env.Graph.Plan.Flow(), c.env.Run, n.Name)
+		return nil, err
 	}
 	codec := n.Keyed.Inputs()[to.Input]
 	s := &Shuffle{Node: n, Input: to.Input, failing: c.failing(n, codec), half: half, late: codec.NewBatch(), codec: codec}
@@ -247,7 +261,7 @@ func (s *Shuffle) push(ctx context.Context, in record.Any) error {
 // Flush emits what is buffered, one payload per bucket, in ascending order of buckets. A payload belongs to the callee.
 func (s *Shuffle) Flush(emit func(bucket int, payload []byte)) error {
 	err := guard(s.node.Name, func() error {
-		return s.half.Flush(func(bucket int, payload []byte) error { emit(bucket, payload); return nil })
+		return s.half.Flush(emit)
 	})
 	return fault.Within(err, s.chain.env.Graph.Plan.Flow(), s.chain.env.Run, s.node.Name)
 }

@@ -41,7 +41,8 @@ func NewKeyed(ctx context.Context, env Env, n *adf.Node) (*Keyed, error) {
 	}
 	k.out = operators.Output{
 		Out: n.Out.NewBatch(), Late: n.Keyed.Inputs()[0].NewBatch(), Fail: k.fails.refuse,
-		Full: func() bool { return k.out.Out.Len() >= fullRecords },
+		LateDropped: func(n int64) { k.fails.count.Late.Add(n) },
+		Full:        func() bool { return k.out.Out.Len() >= fullRecords },
 	}
 	return k, nil
 }
