@@ -50,7 +50,7 @@ func (s *Source[T]) Fields(b *connectors.Binder) {
 		}
 		return nil
 	})
-	b.Check(s.options().Validate)
+	b.Check(func() []fault.Violation { return s.options().Validate() })
 }
 
 const (
@@ -93,7 +93,7 @@ func (s *Sink[T]) Fields(b *connectors.Binder) {
 		}
 		return nil
 	})
-	b.Check(s.options().Validate)
+	b.Check(func() []fault.Violation { return s.options().Validate() })
 }
 
 var prefixRule = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)

@@ -39,8 +39,9 @@ type Source[T any] struct {
 	// Schema is that of the records if T is row.Row. Nil: it is inferred from the first file that is not empty.
 	Schema *row.Schema
 
-	mu    sync.Mutex
-	codec *row.Codec[T]
+	mu      sync.Mutex
+	checked bool
+	codec   *row.Codec[T]
 }
 
 var (
@@ -70,14 +71,14 @@ func (s *Source[T]) RecordCodec() (*row.Codec[T], error) {
 	if s.codec != nil {
 		return s.codec, nil
 	}
-	if err := checked(s); err != nil {
-		return nil, err
-	}
 	var err error
 	if rows, ok := any(&s.codec).(**row.Codec[row.Row]); ok {
 		schema := s.Schema
 		if schema == nil {
-			if schema, err = s.infer(); err != nil {
+			if err = s.check(); err == nil {
+				schema, err = s.infer()
+			}
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -90,6 +91,22 @@ func (s *Source[T]) RecordCodec() (*row.Codec[T], error) {
 		}}
 	}
 	return s.codec, nil
+}
+
+// check completes the options with their defaults, once; s.mu is held.
+func (s *Source[T]) check() error {
+	if s.checked {
+		return nil
+	}
+	err := checked(s)
+	s.checked = err == nil
+	return err
+}
+
+func (s *Source[T]) ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.check()
 }
 
 // infer derives a schema from the first file that has something in it.
@@ -141,6 +158,9 @@ func (s *Source[T]) Codec() splits.Codec[Split] { return splits.JSON[Split]() }
 
 // Reader reads one file after the other.
 func (s *Source[T]) Reader(_ context.Context, rc splits.ReaderContext) (splits.Reader[T, Split], error) {
+	if err := s.ready(); err != nil {
+		return nil, err
+	}
 	c, err := s.RecordCodec()
 	if err != nil {
 		return nil, err
@@ -151,7 +171,7 @@ func (s *Source[T]) Reader(_ context.Context, rc splits.ReaderContext) (splits.R
 
 // Enumerator lists the files and cuts them.
 func (s *Source[T]) Enumerator(_ context.Context, ec splits.EnumeratorContext[Split], restored *splits.State) (splits.Enumerator[Split], error) {
-	if err := checked(s); err != nil {
+	if err := s.ready(); err != nil {
 		return nil, err
 	}
 	e := &enumerator{globs: s.globs(), compression: s.Compression, watch: s.Watch > 0, cut: s.SplitSize}

@@ -483,13 +483,54 @@ func TestSourceOptions(t *testing.T) {
 		{&Source[person]{Path: "a", Format: "csv", Compression: "bzip2"}, `compression: got bzip2, want one of auto, none, gzip, zstd`},
 		{&Source[person]{Path: "a", Format: "csv", InferRecords: -1}, `infer_records: got -1, want a number above 0`},
 	} {
-		_, err := c.src.RecordCodec()
+		_, _, err := enumerate(c.src, nil)
 		if err == nil || err.Error() != c.want {
 			t.Errorf("got %v\nwant %s", err, c.want)
 		}
 	}
 	if _, err := (&Source[chan int]{Path: "a", Format: "csv"}).RecordCodec(); err == nil || !strings.Contains(err.Error(), "chan int") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Options come from files, too.
+func TestDecode(t *testing.T) {
+	text := func(key, value string) connectors.TreeField {
+		return connectors.TreeField{Key: key, Value: &connectors.Tree{Kind: connectors.TreeScalar, Text: value}}
+	}
+	list := func(key string, values ...string) connectors.TreeField {
+		l := &connectors.Tree{Kind: connectors.TreeList}
+		for _, v := range values {
+			l.Items = append(l.Items, &connectors.Tree{Kind: connectors.TreeScalar, Text: v})
+		}
+		return connectors.TreeField{Key: key, Value: l}
+	}
+	tree := func(fields ...connectors.TreeField) *connectors.Tree {
+		return &connectors.Tree{Kind: connectors.TreeMap, Fields: fields}
+	}
+	csv := []connectors.TreeField{text("format", "csv"), text("delimiter", ";"), text("quote", "none"), text("no_header", "true"), list("null_text", "NA")}
+	src := &Source[row.Row]{}
+	vs := connectors.Decode(tree(append(csv, list("paths", "a", "b"), text("encoding", "utf-16le"), text("compression", "gzip"), text("watch", "10s"),
+		text("split_size", "16MB"), text("infer_records", "5"))...), "", src)
+	if len(vs) > 0 {
+		t.Error(vs)
+	}
+	if want := (&Source[row.Row]{
+		Paths: []string{"a", "b"}, Format: "csv", Delimiter: ";", Quote: "none", NoHeader: true, NullText: []string{"NA"}, Encoding: "utf-16le",
+		Compression: gz, Watch: 10 * time.Second, SplitSize: 16_000_000, InferRecords: 5,
+	}); !reflect.DeepEqual(src, want) {
+		t.Errorf("got %+v", src)
+	}
+	sink := &Sink[row.Row]{}
+	vs = connectors.Decode(tree(append(csv, text("path", "out"), text("compression", "zstd"), text("roll_size", "1GB"), list("partition_by", "a"), text("prefix", "p"))...), "", sink)
+	if len(vs) > 0 {
+		t.Error(vs)
+	}
+	if want := (&Sink[row.Row]{
+		Path: "out", Format: "csv", Delimiter: ";", Quote: "none", NoHeader: true, NullText: []string{"NA"}, Compression: zst, RollSize: 1_000_000_000,
+		PartitionBy: []string{"a"}, Prefix: "p",
+	}); !reflect.DeepEqual(sink, want) {
+		t.Errorf("got %+v", sink)
 	}
 }
 
