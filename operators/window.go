@@ -63,7 +63,7 @@ func (w windows) of(t int64) (start int64, err error) {
 	if t > farthest || t < -farthest {
 		return 0, &fault.RuntimeError{Detail: fault.Detail{
 			Code: "window.time_range", Doing: "find the window", Retry: fault.RetryNever,
-			Err: fmt.Errorf("got the event time %d ms, want at most %d ms (about 146 million years) from the epoch", t, farthest),
+			Err: fmt.Errorf("got the event time %d ms, want at most %d ms (about 146,000 years) from the epoch", t, farthest),
 		}}
 	}
 	since := (t - w.offset) % w.size
@@ -73,8 +73,8 @@ func (w windows) of(t int64) (start int64, err error) {
 	return t - since, nil
 }
 
-// farthest is how far from the epoch event time may be: so far that sums with a window's size and lateness do not overflow.
-const farthest int64 = math.MaxInt64 / 2
+// farthest is how far from the epoch event time may be: it is a timestamp in microseconds too, and sums with a size and lateness do not overflow.
+const farthest int64 = math.MaxInt64 / 2000
 
 var errNoTime = fmt.Errorf("the record has no event time")
 

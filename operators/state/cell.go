@@ -118,8 +118,8 @@ type Scope struct {
 	hash uint64
 }
 
-// At makes the scope that of a key. key is not kept beyond the next call.
-func (s *Scope) At(b *Bucket, hash uint64, key []byte) { s.b, s.hash, s.key = b, hash, key }
+// At is the scope of a key; hash is table.Hash(key). It is good as long as key does not change.
+func At(b *Bucket, hash uint64, key []byte) Scope { return Scope{b, key, hash} }
 
 // In is what gives access to the state of the current key: the context of a processor.
 type In interface{ scope() *Scope }
