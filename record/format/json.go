@@ -151,6 +151,11 @@ func (t *text) skipSpace() {
 
 // between ends the stream because something else was expected between elements.
 func (t *text) between(want string) error {
+	for !t.eof && !utf8.FullRune(t.buf[t.pos:t.end]) {
+		if err := t.fill(); err != nil {
+			return err
+		}
+	}
 	r, _ := utf8.DecodeRune(t.buf[t.pos:t.end])
 	return t.fatal("syntax", fmt.Errorf("got %q, want %s", string(r), want), "")
 }
