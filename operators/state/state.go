@@ -165,7 +165,6 @@ func (t *timers) append(dst []byte, whole bool) []byte {
 		for _, a := range sorted(t.set) {
 			live(a)
 		}
-		clear(t.gone)
 	} else {
 		for _, a := range sorted(t.gone) {
 			n := len(gone)
@@ -176,9 +175,11 @@ func (t *timers) append(dst []byte, whole bool) []byte {
 			live(a)
 		}
 	}
-	clear(t.gone)
 	clear(t.changed)
-	t.changed = emptied(t.changed)
+	t.changed, t.gone = emptied(t.changed), nil // an emptied map keeps its memory
+	if len(t.set) == 0 {
+		t.set = nil
+	}
 	dst = appendBytes(dst, deltaFieldGone, gone)
 	return appendBytes(dst, deltaFieldTimers, set)
 }
@@ -349,7 +350,7 @@ func (t *timers) fold(data []byte, gone bool) error {
 			continue
 		}
 		if t.set == nil {
-			t.set, t.gone = map[alarm]bool{}, map[alarm]struct{}{}
+			t.set = map[alarm]bool{}
 		}
 		t.set[a] = true
 		t.live += int64(n - len(rest))

@@ -47,7 +47,7 @@ func (t *timers) add(a alarm) {
 		return
 	}
 	if t.set == nil {
-		t.set, t.gone = map[alarm]bool{}, map[alarm]struct{}{}
+		t.set = map[alarm]bool{}
 	}
 	_, inLog := t.gone[a]
 	delete(t.gone, a)
@@ -80,9 +80,13 @@ func (t *timers) delete(a alarm) {
 		return
 	}
 	delete(t.set, a)
-	if inLog {
-		t.gone[a] = struct{}{}
+	if !inLog {
+		return
 	}
+	if t.gone == nil {
+		t.gone = map[alarm]struct{}{}
+	}
+	t.gone[a] = struct{}{}
 }
 
 // next gives the first timer of a kind.
