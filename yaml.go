@@ -126,7 +126,11 @@ type loader struct {
 	bounded map[string]bool
 }
 
+// refuse notes a violation. What came from a reference is shown as that.
 func (l *loader) refuse(at *connectors.Tree, path, got, want, code string) *fault.Violation {
+	if at.Raw != "" {
+		got = at.Show()
+	}
 	l.wrong = append(l.wrong, fault.Violation{File: at.File, Line: at.Line, Col: at.Col, Path: path, Got: got, Want: want, Code: code})
 	return &l.wrong[len(l.wrong)-1]
 }
@@ -162,7 +166,8 @@ func (l *loader) source(s *grammar.Source) {
 	n.Config = shown(s.Config, s.Options)
 	src, err := s.Config.Source(l.ctx, connectors.SourceEnv{Flow: l.flow.name, Node: s.Name, Schema: s.Schema})
 	if err != nil {
-		l.connector(err, s.Options, treeAt(s.Node), s.Path, s.Type)
+		at := map[string]*connectors.Tree{"schema": s.SchemaAt}
+		l.connector(err, s.Options, at, s.Node, s.Type)
 		return
 	}
 	codec, ok := src.Codec().(*row.Codec[row.Row])
@@ -192,7 +197,7 @@ func (l *loader) sink(s *grammar.Sink) {
 	n.Inputs, n.Out, n.Config = edges, in, shown(s.Config, s.Options)
 	var err error
 	if n.Sink, err = s.Config.Sink(in); err != nil {
-		l.connector(err, s.Options, treeAt(s.Node), s.Path, s.Type)
+		l.connector(err, s.Options, nil, s.Node, s.Type)
 		return
 	}
 	l.add(n, true)
@@ -229,29 +234,35 @@ func (l *loader) inputs(n grammar.Node, from []grammar.Ref) (codec *row.Codec[ro
 	return codec, edges, bounded
 }
 
-// connector tells what a connector found wrong with its options, or what else kept it from being made.
-func (l *loader) connector(err error, options, at *connectors.Tree, path, kind string) {
+// connector tells what a connector found wrong with its options, or what else kept it from being made. Keys are those beside its type.
+func (l *loader) connector(err error, options *connectors.Tree, keys map[string]*connectors.Tree, n grammar.Node, kind string) {
 	var c *fault.ConfigurationError
 	if errors.As(err, &c) && len(c.Violations) > 0 {
 		for _, v := range c.Violations {
-			place, in := at, path
-			if v.Path != "schema" && v.Path != "time" {
-				in += "." + kind
-			}
-			if o := options.Field(v.Path); o != nil {
-				if place = o; o.Raw != "" {
-					v.Got = o.Show()
-				}
+			at, path := options.Field(v.Path), n.Path+"."+kind
+			if key, beside := keys[v.Path]; beside {
+				at, path = key, n.Path
 			}
 			if v.Path != "" {
-				in += "." + v.Path
+				path += "." + v.Path
 			}
-			l.refuse(place, in, v.Got, v.Want, v.Code).Fix = v.Fix
+			if at == nil {
+				at = treeAt(n)
+			}
+			l.refuse(at, path, v.Got, v.Want, v.Code).Fix = v.Fix
 		}
 		return
 	}
-	v := l.refuse(at, path, err.Error(), "a "+kind+" that can be opened", ruleConnector)
-	if d, ok := fault.DetailOf(err); ok && d.Code != "" {
+	v := l.refuse(treeAt(n), n.Path, err.Error(), "a "+kind+" that can be opened", ruleConnector)
+	d, ok := fault.DetailOf(err)
+	if !ok || d.Err == nil {
+		return
+	}
+	v.Got, v.Fix = strings.TrimLeft(d.Doing+": "+d.Err.Error(), ": "), d.Fix
+	if d.At != "" {
+		v.Got += " (" + d.At + ")"
+	}
+	if d.Code != "" {
 		v.Code = d.Code
 	}
 }

@@ -143,6 +143,9 @@ func (l *loader) mistakes(err error, whole grammar.Expr, parts map[string]gramma
 	}
 }
 
+// gotWant is the form of errors all over the house.
+var gotWant = regexp.MustCompile(`^got (.*), want (.*)$`)
+
 var word = regexp.MustCompile(`^[\pL_][\pL\pN _-]*$`)
 
 // expression tells what is wrong with an expression, at the column where it is wrong.
@@ -150,7 +153,11 @@ func (l *loader) expression(err error, e grammar.Expr) {
 	at := *e.Tree
 	var x *expr.Error
 	if !errors.As(err, &x) {
-		l.refuse(&at, e.Path, err.Error(), "what fits the step's input", ruleExpression)
+		got, want := err.Error(), "what fits the step's input"
+		if m := gotWant.FindStringSubmatch(got); m != nil {
+			got, want = m[1], m[2]
+		}
+		l.refuse(&at, e.Path, got, want, ruleExpression)
 		return
 	}
 	at.Line, at.Col = e.At(x.Col)

@@ -85,7 +85,11 @@ type common struct {
 	emit, said  bool
 }
 
+// refuse notes a violation. What came from a reference is shown as that.
 func (r *reader) refuse(at *connectors.Tree, path, got, want, code string) *fault.Violation {
+	if at.Raw != "" {
+		got = at.Show()
+	}
 	r.wrong = append(r.wrong, fault.Violation{File: at.File, Line: at.Line, Col: at.Col, Path: path, Got: got, Want: want, Code: code})
 	return &r.wrong[len(r.wrong)-1]
 }
@@ -395,9 +399,7 @@ func (r *reader) field(name string, t *connectors.Tree, path string) (row.Field,
 	if m := columnError.FindStringSubmatch(err.Error()); m != nil {
 		col, _ := strconv.Atoi(m[1])
 		place.Line, place.Col = t.At(col)
-		if got, want = m[2], m[3]; t.Raw != "" {
-			got = t.Show()
-		}
+		got, want = m[2], m[3]
 	}
 	v := r.refuse(&place, path, got, want, ruleSchema)
 	if word, _, _ := strings.Cut(t.Text, " "); place.Line != t.Line || place.Col <= t.Col+1 {
