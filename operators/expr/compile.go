@@ -205,7 +205,7 @@ func (c *compiler) unary(n *ast.UnaryNode) (node, error) {
 	switch n.Operator {
 	case "not", "!":
 		if !a.is(row.KindBool) {
-			return refuse(at(n), n.Operator+" "+describe(a), "a bool behind it")
+			return node{}, &Error{Col: at(n), Got: n.Operator + " " + describe(a), Want: "a bool behind it", Fix: n.Operator + " binds more than ==: write not (a == b)"}
 		}
 		return not(a, at(n))
 	case "-":

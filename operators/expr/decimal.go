@@ -134,18 +134,13 @@ func small(op string, v, w row.Value, t row.Type) (row.Value, bool) {
 	default:
 		return row.Null(), false
 	}
-	if !ok || ms > t.Scale || t.Precision < 19 && (m >= tens[t.Precision] || m <= -tens[t.Precision]) {
-		return row.Null(), false
-	}
-	if ms < t.Scale { // a value of fewer digits than its type says
-		if int(t.Scale-ms) >= len(tens) {
-			return row.Null(), false
-		}
-		if m, ok = multiplyInts(m, tens[t.Scale-ms]); !ok || t.Precision < 19 && (m >= tens[t.Precision] || m <= -tens[t.Precision]) {
-			return row.Null(), false
-		}
-	}
-	return row.Decimal(m, t.Scale), true
+	// What has not the scale of its type yet is left to the big numbers.
+	return row.Decimal(m, t.Scale), ok && ms == t.Scale && within(m, t)
+}
+
+// within says whether an unscaled number has no more digits than a decimal type.
+func within(n int64, t row.Type) bool {
+	return int(t.Precision) >= len(tens) || n < tens[t.Precision] && n > -tens[t.Precision]
 }
 
 // smallDecimal is a whole number or decimal as int64 and scale.
@@ -191,9 +186,24 @@ func fit(n *big.Int, scale int, t row.Type) (row.Value, bool) {
 
 // rescale gives a whole number or decimal the type, rounded.
 func rescale(e *Env, at int, v row.Value, t row.Type) row.Value {
-	if v.Kind() == row.KindDecimal {
-		if n, scale, ok := v.SmallDecimal(); ok && scale == t.Scale && (t.Precision > 18 || n < tens[t.Precision] && n > -tens[t.Precision]) {
-			return v
+	if n, scale, ok := smallDecimal(v); ok {
+		switch shift := int(t.Scale) - int(scale); {
+		case shift >= 0 && shift < len(tens):
+			n, ok = multiplyInts(n, tens[shift])
+		case shift < 0 && -shift < len(tens):
+			unit := tens[-shift]
+			r := n % unit
+			n /= unit
+			if r >= unit-unit/2 {
+				n++
+			} else if -r >= unit-unit/2 {
+				n--
+			}
+		default:
+			ok = false
+		}
+		if ok && within(n, t) {
+			return row.Decimal(n, t.Scale)
 		}
 	}
 	n, scale := unscaled(v)

@@ -131,7 +131,7 @@ func parseError(tokens []lexer.Token, err error) error {
 		return &Error{Col: 1, Got: err.Error(), Want: "an expression"}
 	}
 	i := len(tokens) - 1
-	if !strings.HasSuffix(e.Message, "token EOF") {
+	if !strings.HasSuffix(e.Message, "token EOF") && e.Message != "unexpected end of expression" {
 		for i = 0; i < len(tokens)-1 && tokens[i].From != e.From; i++ {
 		}
 	}
@@ -149,7 +149,8 @@ func parseError(tokens []lexer.Token, err error) error {
 	case strings.Contains(e.Message, "coalesce expressions"):
 		return &Error{Col: t.From + 1, Got: strconv.Quote(t.Value) + " beside ??", Want: "parentheses around one of them"}
 	case e.Message == "expected name":
-		return &Error{Col: tokens[max(i-1, 0)].From + 1, Got: strconv.Quote(tokens[max(i-1, 0)].Value), Want: "a field's name"}
+		i = max(i-1, 0)
+		t = tokens[i]
 	}
 	got := strconv.Quote(t.Value)
 	if t.Kind == lexer.EOF {
@@ -161,6 +162,9 @@ func parseError(tokens []lexer.Token, err error) error {
 	}
 	if t.Value == ">" && i > 0 && tokens[i-1].Value == "<" {
 		out.Fix = `did you mean "!="?`
+	}
+	if i > 0 && strings.HasSuffix(tokens[i-1].Value, ".") && tokens[i-1].Kind == lexer.Operator {
+		out.Want = "a field's name"
 	}
 	if i == 0 || !endsValue(tokens[i-1]) {
 		return out
@@ -187,19 +191,10 @@ func endsValue(t lexer.Token) bool {
 	return t.Kind != lexer.Operator && (t.Kind != lexer.Bracket || strings.Contains(")]}", t.Value))
 }
 
-// ParseCall takes a text that is one call of a function apart, as an aggregate is: mean(dep_delay * 2) is "mean" and "dep_delay * 2". The arguments
-// are not looked at. The error is an *Error.
-func ParseCall(text string) (fn string, args []string, err error) {
-	fn, parts, err := parseCall(text)
-	for _, p := range parts {
-		args = append(args, p.text)
-	}
-	return fn, args, err
-}
-
-// CompileCall takes a call apart and compiles its arguments; the columns of its errors are those of the whole text.
+// CompileCall takes a text that is one call of a function apart, as an aggregate is, and compiles its arguments: mean(dep_delay * 2) is "mean" and
+// the expression dep_delay * 2. The function need not be one of the language. The error is an *Error, whose column is that in the whole text.
 func CompileCall(text string, in *row.Schema) (fn string, args []*Expr, err error) {
-	fn, parts, err := parseCall(text)
+	fn, parts, err := cutCall(text)
 	if err != nil {
 		return "", nil, err
 	}
@@ -219,7 +214,7 @@ type part struct {
 	behind int
 }
 
-func parseCall(text string) (fn string, args []part, err error) {
+func cutCall(text string) (fn string, args []part, err error) {
 	tokens, err := lex(text)
 	if err != nil {
 		return "", nil, err
