@@ -180,21 +180,57 @@ func TestFilesRollAndAreWhole(t *testing.T) {
 	})
 }
 
+// However many directories there are and however little memory, nothing is lost and every file is whole.
 func TestManyDirectories(t *testing.T) {
-	tg := newTarget(t)
-	var texts []string
-	want := map[string]string{}
-	for round := range 2 {
-		for d := range maxOpen + 3 {
-			texts = append(texts, fmt.Sprintf("d=%d:%d\n", d, round))
-			want[fmt.Sprintf("d=%d/part-RUN-00-00000000-%d.txt", d, round)] = fmt.Sprintf("%d\n", round)
+	for _, compression := range []string{none, gz, zst} {
+		for _, l := range []limits{usualLimits, {piece: 10, held: 1 << 20, open: 1000}, {piece: 100, held: 300, open: 1000}, {piece: 20, held: 500, open: 3}} {
+			tg := newTarget(t)
+			f := form{Ext: ".json", Head: "[", Between: ",", Tail: "]\n"}
+			w, err := newWriter(tg.place, testShard, 0, compression, "part", 60)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.limits = l
+			want := map[string]string{}
+			var texts []string
+			for round := range 30 {
+				for d := range 12 {
+					if round%(d+1) == 0 {
+						texts = append(texts, fmt.Sprintf("d=%d:{\"n\":%d}", d, round))
+						want[fmt.Sprint(d)] += fmt.Sprintf(" %d", round)
+					}
+				}
+			}
+			if err := w.Write(context.Background(), partOf(f, texts...)); err != nil {
+				t.Fatal(err)
+			}
+			prepared, err := w.Prepare(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := tg.commit(sinks.Committable[work]{Shard: testShard, Value: prepared}); err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for d := range 12 {
+				type number struct {
+					N int64 `adf:"n"`
+				}
+				numbers, err := readBack[number](filepath.Join(tg.path, fmt.Sprintf("d=%d", d)), "json", ".json"+suffixes[compression])
+				if err != nil {
+					t.Fatal(err)
+				}
+				slices.SortFunc(numbers, func(a, b number) int { return int(a.N - b.N) })
+				for _, n := range numbers {
+					got[fmt.Sprint(d)] += fmt.Sprintf(" %d", n.N)
+				}
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s, %+v: got %v, want %v", compression, l, got, want)
+			}
+			tg.clean()
 		}
 	}
-	if err := tg.commit(tg.must(tg.prepare(0, partOf(lines, texts...)))); err != nil {
-		t.Fatal(err)
-	}
-	tg.want(want)
-	tg.clean()
 }
 
 // Every attempt sees its own part; the first that decided counts, whatever became of its file.

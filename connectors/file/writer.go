@@ -1,13 +1,12 @@
 package file
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"path/filepath"
 	"slices"
@@ -30,41 +29,55 @@ type staged struct {
 	Final string `json:"final"`
 }
 
-// maxOpen bounds the files that one writer has open. When records come for more directories than that in turn, the file that was written to least
-// recently is ended, so some directories get several files.
-const maxOpen = 64
+// Text is collected for each file and written in pieces, each compressed by itself: several compressed streams one behind the other are one to whoever reads
+// them. So one writer has one compressor and, unless a commit is large, one open file at a time, however many directories there are.
+type limits struct {
+	piece int // size of a piece, about
+	held  int // memory of all pieces
+	open  int // files; of more directories with much text each, some get several files
+}
+
+var usualLimits = limits{piece: 1 << 20, held: 64 << 20, open: 512}
 
 // writer stages the files of one commit.
 type writer struct {
 	place
+	limits      limits
 	shard       sinks.Shard
 	from        int64
 	compression string
 	prefix      string
 	roll        int64
 
-	stem   string         // of staged names
-	counts map[string]int // how many files each directory has had
-	open   []*output      // the one written to last comes last
-	files  []staged
-	done   bool
+	stem    string // of staged names
+	outputs map[string]*output
+	order   []*output // by age
+	last    *output
+	open    []*output
+	counts  map[string]int // how many files each directory has had
+	held    int            // capacity of all pieces
+	files   []staged
+	done    bool
+
+	compressed bytes.Buffer
+	gzip       *gzip.Writer
+	zstd       *zstd.Encoder
 }
 
-// output is an open file: text goes to w, is compressed if need be, and ends in file.
+// output is a file that is being written. It is created with its first piece.
 type output struct {
-	dir  string
-	form form
-	size int64 // bytes of text
-	path string
-	w    io.WriteCloser
-	buf  *bufio.Writer
-	file errorfs.File
+	dir   string
+	form  form
+	size  int64 // of all its text
+	piece []byte
+	path  string
+	file  errorfs.File
 }
 
 func newWriter(p place, sh sinks.Shard, from int64, compression, prefix string, roll int64) (*writer, error) {
 	w := &writer{
-		place: p, shard: sh, from: from, compression: compression, prefix: prefix, roll: roll,
-		stem: stagedStem(sh, from) + nonce(), counts: map[string]int{},
+		place: p, limits: usualLimits, shard: sh, from: from, compression: compression, prefix: prefix, roll: roll,
+		stem: stagedStem(sh, from) + nonce(), outputs: map[string]*output{}, counts: map[string]int{},
 	}
 	return w, p.makeDir(p.staging())
 }
@@ -89,7 +102,10 @@ func (w *writer) Write(ctx context.Context, part []byte) error {
 }
 
 func (w *writer) record(f form, dir string, text []byte) error {
-	o := w.find(dir)
+	o := w.last
+	if o == nil || o.dir != dir {
+		o = w.outputs[dir]
+	}
 	if o != nil && (o.form != f || o.size+int64(len(f.Between)+len(text)) > w.roll) {
 		if err := w.finish(o); err != nil {
 			return err
@@ -98,105 +114,136 @@ func (w *writer) record(f form, dir string, text []byte) error {
 	}
 	before := f.Between
 	if o == nil {
-		if len(w.open) == maxOpen {
-			if err := w.finish(w.open[0]); err != nil {
-				return err
-			}
-		}
-		var err error
-		if o, err = w.create(f, dir); err != nil {
-			return err
-		}
+		o = &output{dir: dir, form: f}
+		w.outputs[dir] = o
+		w.order = append(w.order, o)
 		before = f.Head
 	}
-	return o.write(before, text)
-}
-
-// find gives the open file of a directory, and notes that it is used.
-func (w *writer) find(dir string) *output {
-	last := len(w.open) - 1
-	for i := last; i >= 0; i-- {
-		if o := w.open[i]; o.dir == dir {
-			copy(w.open[i:], w.open[i+1:])
-			w.open[last] = o
-			return o
+	w.last = o
+	was := cap(o.piece)
+	o.piece = append(append(o.piece, before...), text...)
+	o.size += int64(len(before) + len(text))
+	w.held += cap(o.piece) - was
+	switch {
+	case len(o.piece) >= w.limits.piece:
+		return w.flush(o)
+	case w.held >= w.limits.held:
+		for _, o := range slices.Clone(w.order) { // flush may end files
+			if err := w.flush(o); err != nil {
+				return err
+			}
+			o.piece = nil
 		}
+		w.held = 0
 	}
 	return nil
 }
 
-func (w *writer) create(f form, dir string) (*output, error) {
+// flush writes the text that was collected for a file.
+func (w *writer) flush(o *output) error {
+	if len(o.piece) == 0 {
+		return nil
+	}
+	if o.file == nil {
+		if err := w.create(o); err != nil {
+			return err
+		}
+	}
+	data, err := w.compress(o.piece)
+	if err == nil {
+		_, err = o.file.Write(data)
+	}
+	if err != nil {
+		return ioSinkError("write", o.path, err)
+	}
+	o.piece = o.piece[:0]
+	return nil
+}
+
+func (w *writer) create(o *output) error {
+	if len(w.open) == w.limits.open {
+		if err := w.finish(w.open[0]); err != nil {
+			return err
+		}
+	}
 	s := staged{
 		Name: fmt.Sprintf("%s-%d", w.stem, len(w.files)),
-		Final: path.Join(dir, fmt.Sprintf("%s-%s-%02d-%08d-%d%s%s",
-			w.prefix, runKey(w.shard), w.shard.Shard, w.from, w.counts[dir], f.Ext, suffixes[w.compression])),
+		Final: path.Join(o.dir, fmt.Sprintf("%s-%s-%02d-%08d-%d%s%s",
+			w.prefix, runKey(w.shard), w.shard.Shard, w.from, w.counts[o.dir], o.form.Ext, suffixes[w.compression])),
 	}
-	o := &output{dir: dir, form: f, path: filepath.Join(w.staging(), s.Name)}
+	o.path = filepath.Join(w.staging(), s.Name)
 	var err error
 	if o.file, err = w.fs.Create(o.path); err != nil {
-		return nil, ioSinkError("create", o.path, err)
+		return ioSinkError("create", o.path, err)
 	}
 	w.files = append(w.files, s)
 	w.open = append(w.open, o)
-	w.counts[dir]++
-	o.buf = bufio.NewWriterSize(o.file, 64<<10)
-	switch w.compression {
-	case gz:
-		o.w = gzip.NewWriter(o.buf)
-	case zst:
-		o.w, err = zstd.NewWriter(o.buf, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
-	default:
-		o.w = plain{o.buf}
-	}
-	return o, err
+	w.counts[o.dir]++
+	return nil
 }
 
 // suffixes end the names of compressed files.
 var suffixes = map[string]string{gz: ".gz", zst: ".zst"}
 
-// plain is no compression.
-type plain struct{ *bufio.Writer }
-
-func (plain) Close() error { return nil }
-
-func (o *output) write(before string, text []byte) error {
-	o.size += int64(len(before) + len(text))
-	_, err := io.WriteString(o.w, before)
-	if err == nil {
-		_, err = o.w.Write(text)
+// compress gives a piece as it is written; it is good until the next.
+func (w *writer) compress(piece []byte) ([]byte, error) {
+	w.compressed.Reset()
+	switch w.compression {
+	case gz:
+		if w.gzip == nil {
+			w.gzip = gzip.NewWriter(&w.compressed)
+		}
+		w.gzip.Reset(&w.compressed)
+		if _, err := w.gzip.Write(piece); err != nil {
+			return nil, err
+		}
+		if err := w.gzip.Close(); err != nil {
+			return nil, err
+		}
+		return w.compressed.Bytes(), nil
+	case zst:
+		if w.zstd == nil {
+			var err error
+			if w.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(usualLimits.piece)); err != nil {
+				return nil, err
+			}
+		}
+		return w.zstd.EncodeAll(piece, w.compressed.AvailableBuffer()), nil
 	}
-	if err != nil {
-		return ioSinkError("write", o.path, err)
-	}
-	return nil
+	return piece, nil
 }
 
 // finish ends a file and makes it safe.
 func (w *writer) finish(o *output) error {
-	if err := o.write(o.form.Tail, nil); err != nil {
+	o.piece = append(o.piece, o.form.Tail...)
+	if err := w.flush(o); err != nil {
 		return err
 	}
-	err := o.w.Close()
-	if err == nil {
-		err = o.buf.Flush()
+	if err := o.file.Sync(); err != nil {
+		return ioSinkError("sync", o.path, err)
 	}
-	if err == nil {
-		err = o.file.Sync()
-	}
-	if err != nil {
-		return ioSinkError("write", o.path, err)
-	}
-	w.open = slices.DeleteFunc(w.open, func(other *output) bool { return other == o })
+	w.forget(o)
 	if err := o.file.Close(); err != nil {
 		return ioSinkError("close", o.path, err)
 	}
 	return nil
 }
 
+// forget takes a file out of those that are being written.
+func (w *writer) forget(o *output) {
+	same := func(other *output) bool { return other == o }
+	w.open, w.order = slices.DeleteFunc(w.open, same), slices.DeleteFunc(w.order, same)
+	delete(w.outputs, o.dir)
+	w.held -= cap(o.piece)
+	if w.last == o {
+		w.last = nil
+	}
+}
+
 // Prepare ends all files and makes them safe.
 func (w *writer) Prepare(context.Context) (work, error) {
-	for len(w.open) > 0 {
-		if err := w.finish(w.open[0]); err != nil {
+	for len(w.order) > 0 {
+		if err := w.finish(w.order[0]); err != nil {
 			return work{}, err
 		}
 	}
