@@ -147,6 +147,7 @@ var readCases = []readCase{
 	{"json comma at the end", json, people, "[{\"id\":1},]", "?"},
 	{"json text behind", json, people, "[{\"id\":1}]x", "?"},
 	{"json no array", json, people, "5", "?"},
+	{"json no array but a letter of two bytes", json, people, "é", "source: read record: in:1:1: got \"é\", want \"[\" or \"{\" [format.json.syntax]"},
 	{"json comma between objects", json, people, "{\"id\":1},{\"id\":2}", "?"},
 }
 
