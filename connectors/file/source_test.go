@@ -183,7 +183,7 @@ func people(n int) (csv, jsonl, array string, all []person) {
 
 // TestConformance reads each format, in several files of several batches each.
 func TestConformance(t *testing.T) {
-	const files, each = 4, 2200
+	const files, each = 5, 1050
 	csv, jsonl, array, _ := people(files * each)
 	header, rows, _ := strings.Cut(csv, "\n")
 	cut := func(text string, i int) string {
