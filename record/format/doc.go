@@ -4,5 +4,5 @@
 // are no files and no goroutines here: a [Reader] takes an io.Reader and knows at each moment at which offset it stands, so that a
 // connector can save that, and go on from it, in any process.
 //
-// It imports record, record/row and fault.
+// It imports record, record/row and fault, and golang.org/x/text for encodings.
 package format

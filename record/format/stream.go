@@ -12,8 +12,10 @@ import (
 )
 
 const (
-	// blockSize is how much is read at a time. Strings of records point into blocks, so a block lives as long as one of them.
-	blockSize = 256 << 10
+	// blockSize is how much is read at a time, after smaller blocks at the start, for what is short. Strings of records point into blocks, so a
+	// block lives as long as one of them.
+	blockSize  = 256 << 10
+	firstBlock = 16 << 10
 	// slack are bytes behind the text of a block that may be read, eight at a time, and mean nothing.
 	slack = 16
 	// minSpace is the free space in a block below which the next one is begun.
@@ -49,7 +51,7 @@ func (s *stream) fill() error {
 	}
 	if len(s.buf)-slack-s.end < minSpace {
 		rest := s.buf[s.pos:s.end]
-		size := blockSize
+		size := max(firstBlock, min(4*len(s.buf), blockSize))
 		if 2*len(rest) > size {
 			size = 2*len(rest) + blockSize
 		}

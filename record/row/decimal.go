@@ -117,21 +117,22 @@ func parseDecimal(text []byte, t Type) (Value, error) {
 	if end == 0 || end != len(digits) || n.Negative {
 		return Value{}, mismatch(text, t)
 	}
+	switch {
+	case n.Cut:
+	case n.Mantissa == 0:
+		return Decimal(0, t.Scale), nil
+	case n.Mantissa <= math.MaxInt64 && n.Exponent <= 0 && n.Exponent >= -100:
+		m := int64(n.Mantissa)
+		if negative {
+			m = -m
+		}
+		if v, ok := rescale(Decimal(m, uint8(-n.Exponent)), t); ok {
+			return v, nil
+		}
+		return Value{}, doesNotFit(text, t)
+	}
 	unscaled := new(big.Int)
 	if !n.Cut {
-		if n.Mantissa == 0 {
-			return Decimal(0, t.Scale), nil
-		}
-		if n.Mantissa <= math.MaxInt64 && n.Exponent <= 0 && n.Exponent >= -100 {
-			m := int64(n.Mantissa)
-			if negative {
-				m = -m
-			}
-			if v, ok := rescale(Decimal(m, uint8(-n.Exponent)), t); ok {
-				return v, nil
-			}
-			return Value{}, doesNotFit(text, t)
-		}
 		unscaled.SetUint64(n.Mantissa)
 	} else {
 		var plain []byte

@@ -7,5 +7,5 @@
 // Strings and bytes in a value point into a block that is never reused, so user code may keep them; slabs of values
 // are reused when their batch is reset.
 //
-// It imports record, fault and proto/adf/v1.
+// It imports record; the wire form is the message Batch of proto/adf/v1, written by hand.
 package row
