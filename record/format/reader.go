@@ -142,6 +142,7 @@ func (t *text) skipLine() error {
 		}
 		t.consume(t.end - t.pos)
 		if t.eof {
+			t.mark()
 			return nil
 		}
 		if err := t.fill(); err != nil {

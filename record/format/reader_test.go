@@ -267,6 +267,21 @@ func TestRangesGiveEachRecordOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		for x := 1; x < len(c.text); x++ {
+			// Where Skip has led is a place to go on from without it.
+			skipped, err := format.NewReader(strings.NewReader(c.text[x:]), c.o, codec, format.Start{Offset: int64(x), Skip: true, Header: first.Header()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			offset := skipped.Offset()
+			again, err := format.NewReader(strings.NewReader(c.text[offset:]), c.o, codec, format.Start{Offset: offset, Header: first.Header()})
+			var a, b record.Batch[row.Row]
+			for err == nil {
+				err = skipped.Read(&a, 1000, 1<<20)
+				again.Read(&b, 1000, 1<<20)
+			}
+			if got, want := show(codec, &b, nil), show(codec, &a, nil); got != want {
+				t.Fatalf("%s, from %d: got\n%s\nwant\n%s", c.name, x, got, want)
+			}
 			for y := x; y < len(c.text); y++ {
 				var b record.Batch[row.Row]
 				for _, s := range []format.Start{
