@@ -217,8 +217,8 @@ func ofInts(at int, op string, a, b node) fn {
 	}
 }
 
-// half is an int64 or a float64 as float64.
-func half(v row.Value) float64 {
+// native is an int64 or a float64 as float64.
+func native(v row.Value) float64 {
 	if v.Kind() == row.KindInt64 {
 		return float64(v.Int())
 	}
@@ -227,14 +227,14 @@ func half(v row.Value) float64 {
 
 // ofFloats is + - * / of two numbers, int64 or float64, as float64; written out as ofInts is. Beyond all numbers is Inf, as IEEE 754 has it.
 func ofFloats(at int, op string, a, b node) fn {
-	switch i, j, y := a.col, b.col, half(b.val); {
+	switch i, j, y := a.col, b.col, native(b.val); {
 	case op == "*" && a.isColumn() && b.isColumn():
 		return func(e *Env) row.Value {
 			v, w := e.vs[i], e.vs[j]
 			if v.IsNull() || w.IsNull() {
 				return row.Null()
 			}
-			return row.Float(half(v) * half(w))
+			return row.Float(native(v) * native(w))
 		}
 	case op == "*" && a.isColumn() && b.konst:
 		return func(e *Env) row.Value {
@@ -242,7 +242,7 @@ func ofFloats(at int, op string, a, b node) fn {
 			if v.IsNull() {
 				return v
 			}
-			return row.Float(half(v) * y)
+			return row.Float(native(v) * y)
 		}
 	case op == "/" && a.isColumn() && b.konst && y != 0:
 		return func(e *Env) row.Value {
@@ -250,7 +250,7 @@ func ofFloats(at int, op string, a, b node) fn {
 			if v.IsNull() {
 				return v
 			}
-			return row.Float(half(v) / y)
+			return row.Float(native(v) / y)
 		}
 	case op == "/":
 		return func(e *Env) row.Value {
@@ -258,8 +258,8 @@ func ofFloats(at int, op string, a, b node) fn {
 			if v.IsNull() || w.IsNull() {
 				return row.Null()
 			}
-			if y := half(w); y != 0 {
-				return row.Float(half(v) / y)
+			if y := native(w); y != 0 {
+				return row.Float(native(v) / y)
 			}
 			return byZero(e, at, v, "/")
 		}
@@ -272,7 +272,7 @@ func ofFloats(at int, op string, a, b node) fn {
 			if v.IsNull() {
 				return v
 			}
-			return row.Float(half(v) + y)
+			return row.Float(native(v) + y)
 		}
 	case op == "+" && a.isColumn() && b.isColumn():
 		return func(e *Env) row.Value {
@@ -280,7 +280,7 @@ func ofFloats(at int, op string, a, b node) fn {
 			if v.IsNull() || w.IsNull() {
 				return row.Null()
 			}
-			return row.Float(half(v) + half(w))
+			return row.Float(native(v) + native(w))
 		}
 	case op == "-" && a.isColumn() && b.isColumn():
 		return func(e *Env) row.Value {
@@ -288,7 +288,7 @@ func ofFloats(at int, op string, a, b node) fn {
 			if v.IsNull() || w.IsNull() {
 				return row.Null()
 			}
-			return row.Float(half(v) - half(w))
+			return row.Float(native(v) - native(w))
 		}
 	}
 	return func(e *Env) row.Value {
@@ -298,11 +298,11 @@ func ofFloats(at int, op string, a, b node) fn {
 		}
 		switch op {
 		case "+":
-			return row.Float(half(v) + half(w))
+			return row.Float(native(v) + native(w))
 		case "-":
-			return row.Float(half(v) - half(w))
+			return row.Float(native(v) - native(w))
 		}
-		return row.Float(half(v) * half(w))
+		return row.Float(native(v) * native(w))
 	}
 }
 

@@ -69,8 +69,7 @@ func compute(at int, t row.Type, null bool, f fn, kids ...node) (node, error) {
 	if e.err != nil {
 		return n, &e.err.Error
 	}
-	c := constant(t, v, at)
-	return c, nil
+	return constant(t, v, at), nil
 }
 
 // strict is compute for what is null when one of kids is: it may be null only when one of them may.
@@ -96,8 +95,7 @@ func unary(at int, t row.Type, a node, f func(e *Env, v row.Value) row.Value) (n
 // binary is a computation on two values that are not null.
 func binary(at int, t row.Type, a, b node, f func(e *Env, v, w row.Value) row.Value) (node, error) {
 	return strict(at, t, func(e *Env) row.Value {
-		v := a.fn(e)
-		w := b.fn(e)
+		v, w := a.fn(e), b.fn(e)
 		if v.IsNull() || w.IsNull() {
 			return row.Null()
 		}

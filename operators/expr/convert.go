@@ -42,8 +42,7 @@ func conversion(name string, t row.Type) function {
 
 func convertTo(at int, a node, t row.Type) (node, error) {
 	if a.isNull() { // a null with a type
-		n := constant(t, row.Null(), at)
-		return n, nil
+		return constant(t, row.Null(), at), nil
 	}
 	if !row.Castable(a.typ, t) {
 		return refuse(at, fmt.Sprintf("%s as %s", describe(a), t), "a value that can become "+t.String())
@@ -96,8 +95,8 @@ func convertTo(at int, a node, t row.Type) (node, error) {
 	})
 }
 
-// whole10 is the whole number at or beyond a decimal, in the direction of sign.
-func whole10(e *Env, at int, v row.Value, t row.Type, sign int) row.Value {
+// wholeDecimal is the whole number at or beyond a decimal, in the direction of sign.
+func wholeDecimal(e *Env, at int, v row.Value, t row.Type, sign int) row.Value {
 	n, scale := v.Decimal()
 	r := new(big.Int)
 	n.QuoRem(n, power(int(scale)), r)

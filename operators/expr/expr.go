@@ -55,9 +55,6 @@ func (x *Expr) Column() (name string, ok bool) {
 // ColumnIndex gives the place of the column when the expression is nothing but a column.
 func (x *Expr) ColumnIndex() (i int, ok bool) { return x.node.col, x.node.isColumn() }
 
-// Const gives the value when it is the same for every record.
-func (x *Expr) Const() (v row.Value, ok bool) { return x.node.val, x.node.konst }
-
 // Env is what an expression sees besides a row's values, and its memory. It belongs to one goroutine; reuse it, so that nothing is allocated
 // per record. The zero Env is ready to use.
 type Env struct {
@@ -89,13 +86,13 @@ func (x *Expr) Eval(vs []row.Value, env *Env) (row.Value, error) {
 	return v, nil
 }
 
-// most is the size of a block of strings, in bytes.
-const most = 1 << 16
+// blockSize is the size of a block of strings, in bytes; the first ones are smaller.
+const blockSize = 1 << 16
 
 // tail gives an empty slice for n bytes of a new string: append at most n, then keep it.
 func (e *Env) tail(n int) []byte {
 	if cap(e.text)-len(e.text) < n {
-		e.text = make([]byte, 0, max(n, min(most, max(256, 4*cap(e.text)))))
+		e.text = make([]byte, 0, max(n, min(blockSize, max(256, 4*cap(e.text)))))
 	}
 	used := len(e.text)
 	return e.text[used : used : used+n]

@@ -310,8 +310,8 @@ var numberFunctions = map[string]function{
 			return f // so large a number has no digits there
 		})
 	}},
-	"floor": {"floor(number)", 1, 1, func(at int, args []node) (node, error) { return toward0(at, args, math.Floor, -1) }},
-	"ceil":  {"ceil(number)", 1, 1, func(at int, args []node) (node, error) { return toward0(at, args, math.Ceil, 1) }},
+	"floor": {"floor(number)", 1, 1, func(at int, args []node) (node, error) { return wholeNear(at, args, math.Floor, -1) }},
+	"ceil":  {"ceil(number)", 1, 1, func(at int, args []node) (node, error) { return wholeNear(at, args, math.Ceil, 1) }},
 	"div": {"div(int64, int64)", 2, 2, func(at int, args []node) (node, error) {
 		if !kinds(args, row.KindInt64, row.KindInt64) {
 			return node{}, errSignature
@@ -351,8 +351,8 @@ func rounded(at int, a node, places int64, of func(float64) float64) (node, erro
 	return unary(at, t, a, func(e *Env, v row.Value) row.Value { return rescale(e, at, v, t) })
 }
 
-// toward0 is floor or ceil: the whole number at or beyond a number, in the direction of sign.
-func toward0(at int, args []node, of func(float64) float64, sign int) (node, error) {
+// wholeNear is floor or ceil: the whole number at or beyond a number, in the direction of sign.
+func wholeNear(at int, args []node, of func(float64) float64, sign int) (node, error) {
 	a := args[0]
 	if !a.number() {
 		return node{}, errSignature
@@ -361,7 +361,7 @@ func toward0(at int, args []node, of func(float64) float64, sign int) (node, err
 		return rounded(at, a, 0, of)
 	}
 	t := digits(min(mostDigits, int(a.typ.Precision)-int(a.typ.Scale)+1), 0)
-	return unary(at, t, a, func(e *Env, v row.Value) row.Value { return whole10(e, at, v, t, sign) })
+	return unary(at, t, a, func(e *Env, v row.Value) row.Value { return wholeDecimal(e, at, v, t, sign) })
 }
 
 // extreme is least or greatest; the sign says which.
