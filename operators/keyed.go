@@ -261,7 +261,7 @@ func (t *windowTask[A]) Advance(_ context.Context, b *state.Bucket, watermark, n
 		if !ok {
 			return false, nil
 		}
-		hash := table.Hash([]byte(key))
+		hash := table.Hash(bytesOf(key))
 		m := record.Meta{Time: record.NoTime, Watermark: record.NoTime, Position: int64(hash >> 1)}
 		span := t.windows.span(start)
 		if !t.windows.all() {
@@ -270,9 +270,10 @@ func (t *windowTask[A]) Advance(_ context.Context, b *state.Bucket, watermark, n
 		if err := t.fold.result(out, key, span, v, m); err != nil {
 			return false, err
 		}
-		acc.Remove(hash, []byte(key), start)
+		acc.Remove(hash, bytesOf(key), start)
 		if out.Full() {
-			return acc.NextDue() <= watermark && acc.Len() > 0, nil
+			_, _, _, more := acc.Due(watermark)
+			return more, nil
 		}
 	}
 }

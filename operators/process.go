@@ -187,9 +187,8 @@ type processTask[T, K, Out any] struct {
 	oc     OpContext
 	user   Processor[T, K, Out]
 	opened bool
-	coder  keyCoder[K]
+	coder  keyCoder[K] // of timers
 	batch  *record.Batch[T]
-	keys   [][]byte // of the records in batch
 	width  int
 	vs     []row.Value
 	sorted []waitingRecord
@@ -277,52 +276,82 @@ func (t *processTask[T, K, Out]) Advance(ctx context.Context, b *state.Bucket, w
 	}
 	b.Reach(watermark, now)
 	b.Expire()
-	for {
-		did, err := t.step(ctx, b, watermark, now, out)
-		if !did || err != nil {
-			return false, err
-		}
-		if out.Full() {
+	for next := t.due(b); next != nothing; next = t.due(b) {
+		if more { // the output is full
 			return true, nil
 		}
-	}
-}
-
-// step does what is due first: the records of a key and time that have waited, a timer of event time, a timer of processing time.
-func (t *processTask[T, K, Out]) step(ctx context.Context, b *state.Bucket, watermark, now int64, out Output) (did bool, err error) {
-	waiting := t.waiting.In(b)
-	key, timer, isTimer := b.NextOf(false)
-	isTimer = isTimer && timer.Time <= watermark
-	if from, at, v, ok := waiting.Due(watermark); ok && (!isTimer || dueAfter(at) <= timer.Time) {
-		if t.sorted, err = readWaiting(t.sorted[:0], *v); err != nil {
+		if next == waitingRecords {
+			err = t.records(ctx, b, out)
+		} else {
+			err = t.timer(ctx, b, next == processingTimer)
+		}
+		if err != nil {
 			return false, err
 		}
-		hash := table.Hash([]byte(from))
-		waiting.Remove(hash, []byte(from), at)
-		for _, r := range t.sorted {
-			r.meta.Time = at
-			if err := t.one(ctx, []byte(from), r.split, r.meta, r.values, out); err != nil {
-				return false, err
-			}
-		}
-		return true, nil
+		more = out.Full()
 	}
-	if !isTimer {
-		if key, timer, isTimer = b.NextOf(true); !isTimer || timer.Time > now {
-			return false, nil
+	return false, nil
+}
+
+// dueThing is what is to be done next.
+type dueThing uint8
+
+const (
+	nothing dueThing = iota
+	waitingRecords
+	eventTimer
+	processingTimer
+)
+
+// due says what is due first: the records of a key and time that have waited, a timer of event time, a timer of processing time.
+func (t *processTask[T, K, Out]) due(b *state.Bucket) dueThing {
+	_, timer, ok := b.NextOf(false)
+	ok = ok && timer.Time <= b.Watermark()
+	if _, at, _, waits := t.waiting.In(b).Due(b.Watermark()); waits && (!ok || dueAfter(at) <= timer.Time) {
+		return waitingRecords
+	}
+	if ok {
+		return eventTimer
+	}
+	if _, timer, ok = b.NextOf(true); ok && timer.Time <= b.Now() {
+		return processingTimer
+	}
+	return nothing
+}
+
+// records processes the records of the first key and time.
+func (t *processTask[T, K, Out]) records(ctx context.Context, b *state.Bucket, out Output) (err error) {
+	waiting := t.waiting.In(b)
+	from, at, v, _ := waiting.Due(b.Watermark())
+	if t.sorted, err = readWaiting(t.sorted[:0], *v); err != nil {
+		return err
+	}
+	key := bytesOf(from)
+	waiting.Remove(table.Hash(key), key, at)
+	for _, r := range t.sorted {
+		r.meta.Time = at
+		if err := t.one(ctx, key, r.split, r.meta, r.values, out); err != nil {
+			return err
 		}
 	}
-	k, err := t.coder.decode(key)
+	return nil
+}
+
+// timer calls user code for the first timer of a kind.
+func (t *processTask[T, K, Out]) timer(ctx context.Context, b *state.Bucket, processing bool) error {
+	from, timer, _ := b.NextOf(processing)
+	k, err := t.coder.decode(from)
 	if err != nil {
-		return false, err
+		return err
 	}
-	b.DeleteTimer([]byte(key), timer)
-	m := record.Meta{Time: record.NoTime, Watermark: record.NoTime, Position: int64(table.Hash([]byte(key)) >> 1)}
-	if !timer.Processing {
+	key := bytesOf(from)
+	b.DeleteTimer(key, timer)
+	m := record.Meta{Time: record.NoTime, Watermark: record.NoTime, Position: int64(table.Hash(key) >> 1)}
+	if !processing {
 		m.Time, m.Watermark = timer.Time, timer.Time
 	}
-	t.at([]byte(key), m)
-	return true, t.user.OnTimer(ctx, k, timer, &t.ctx)
+	t.at(key, m)
+	return t.user.OnTimer(ctx, k, timer, &t.ctx)
 }
 
 func (t *processTask[T, K, Out]) Close() error {

@@ -176,15 +176,12 @@ func (s *Store[V]) Due(watermark int64) (key string, ns int64, v *V, ok bool) {
 	return "", 0, nil, false
 }
 
-// NextDue is when the first entry is due; math.MaxInt64 when there is none before the end.
-func (s *Store[V]) NextDue() int64 {
+func (s *Store[V]) nextDue() int64 {
 	if len(s.due) == 0 {
 		return never
 	}
 	return s.due[0].time
 }
-
-func (s *Store[V]) nextDue() int64 { return s.NextDue() }
 
 func (s *Store[V]) find(m moment) int {
 	key := bytesOf(m.key)
