@@ -42,10 +42,13 @@ func narrow(name string, m *charmap.Charmap) *encoding {
 		name: name,
 		decode: func(dst, src []byte, _ bool) ([]byte, int) {
 			for _, c := range src {
-				if c < utf8.RuneSelf {
+				switch r := m.DecodeByte(c); {
+				case c < utf8.RuneSelf:
 					dst = append(dst, c)
-				} else {
-					dst = utf8.AppendRune(dst, m.DecodeByte(c))
+				case r == utf8.RuneError: // windows-1252 leaves five bytes without a meaning
+					dst = append(dst, 0xc0)
+				default:
+					dst = utf8.AppendRune(dst, r)
 				}
 			}
 			return dst, len(src)
