@@ -19,7 +19,11 @@ type output struct {
 }
 
 // stdout is that of the process.
-var stdout = &output{stream: os.Stdout}
+var stdout = &output{stream: writerFunc(func(p []byte) (int, error) { return os.Stdout.Write(p) })}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // write writes whole records. After an error it has taken them over all the same: a write of nothing says whether they are out.
 func (o *output) write(chunks ...[]byte) error {

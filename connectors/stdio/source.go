@@ -135,7 +135,7 @@ func (s *Source[T]) Reader(_ context.Context, rc splits.ReaderContext) (splits.R
 		}
 		return &reader[T]{split, text}, nil
 	}
-	return splits.Multiplex(rc, open, splits.MultiplexOptions[Split]{}), nil
+	return splits.Multiplex(rc, open, splits.MultiplexOptions[Split]{Retries: -1}), nil
 }
 
 type reader[T any] struct {
@@ -158,8 +158,8 @@ func (r *reader[T]) Close() error { return nil }
 
 // classify says of an error of the stream that a retry does not help: what was read up to it would be missing.
 func classify(err error) error {
-	if _, ok := fault.DetailOf(err); ok || errors.Is(err, context.Canceled) {
+	if !fault.Retryable(err) || errors.Is(err, context.Canceled) {
 		return err
 	}
-	return &fault.SourceError{Detail: fault.Detail{Code: "stdin.read", Doing: "read", Connector: "stdin", At: name, Retry: fault.RetryNever, Err: err}}
+	return &fault.SourceError{Detail: fault.Detail{Code: "stdin.read", Doing: "read", Connector: "stdin", Retry: fault.RetryNever, Err: err}}
 }
