@@ -15,10 +15,11 @@ import (
 	"github.com/activedataflow/adf/fault"
 )
 
-// Limits on what is read.
+// Limits on what is read. The parser takes time with the square of the tokens: keys, values, colons, brackets, commas.
 const (
-	MaxBytes = 1 << 20
-	MaxDepth = 64
+	MaxBytes  = 1 << 20
+	MaxTokens = 40_000
+	MaxDepth  = 64
 )
 
 // The rules of reading. Each is the code of the violations that it finds, stable between releases.
@@ -68,6 +69,10 @@ func Parse(file string, data []byte) (tree *connectors.Tree, wrong []fault.Viola
 		}
 	}()
 	tokens := lexer.Tokenize(text)
+	if len(tokens) > MaxTokens {
+		p.refuse(1, 1, "", fmt.Sprintf("a file of %d tokens", len(tokens)), fmt.Sprintf("at most %d", MaxTokens), ruleSize, "")
+		return nil, p.wrong
+	}
 	if !p.shallow(tokens) {
 		return nil, p.wrong
 	}
