@@ -34,12 +34,16 @@ func (a *arena) size() int { return a.bytes }
 
 // reset takes all copies back; blocks that were not needed are freed by and by.
 func (a *arena) reset() {
-	if used := min(a.at+1, len(a.blocks)); used < len(a.blocks)/2 {
-		clear(a.blocks[len(a.blocks)/2:])
-		a.blocks = a.blocks[:len(a.blocks)/2]
-	}
+	used := 0
 	for i := range a.blocks {
+		if len(a.blocks[i]) > 0 {
+			used++
+		}
 		a.blocks[i] = a.blocks[i][:0]
+	}
+	if half := len(a.blocks) / 2; used < half {
+		clear(a.blocks[half:])
+		a.blocks = a.blocks[:half]
 	}
 	a.at, a.bytes = 0, 0
 }

@@ -6,5 +6,5 @@
 // of the record's own split, pre-combines and cuts by bucket; and the [KeyedTask], which works on one bucket's state at a time.
 // Windows, aggregates and TTL stand on the same state and timers that a keyed process function gets.
 //
-// It imports record, fault, proto/adf/v1 and its own operators/state.
+// It imports record, fault, proto/adf/v1 and its own operators/expr and operators/state.
 package operators

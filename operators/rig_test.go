@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -248,6 +247,3 @@ func schema(t testing.TB, text string) *row.Schema {
 	}
 	return s
 }
-
-// shuffled are the numbers below n in random order.
-func shuffled(r *rand.Rand, n int) []int { return r.Perm(n) }
