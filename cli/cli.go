@@ -56,11 +56,11 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if a.Name == "" {
 		a.Name = strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 	}
-	c := &command{App: a, stdin: stdin, stdout: stdout, stderr: &screen{w: stderr}, json: wantsJSON(args)}
+	c := &command{App: a, stdin: stdin, stdout: stdout, stderr: &screen{w: stderr}, json: wantsJSON(args), stacks: "--json"}
 	root, err := c.root()
 	if err == nil {
 		root.SetArgs(args)
-		err = guarded("run the command", func() error { return root.ExecuteContext(ctx) })
+		err = root.ExecuteContext(ctx)
 	}
 	return c.end(err)
 }
@@ -100,8 +100,9 @@ type command struct {
 	stdout   io.Writer
 	stderr   *screen
 	json     bool
-	debug    bool // stacks are shown
-	code     int  // for an end without an error
+	debug    bool   // stacks are shown
+	stacks   string // what would show them; "" when they have been logged
+	code     int    // for an end without an error
 	registry *connectors.Registry
 }
 
@@ -261,13 +262,12 @@ func (c *command) flowName() string {
 	return c.Name
 }
 
-// guarded makes an error of a panic in a user's code.
+// guarded makes an error of a panic in the code of a flow.
 func guarded(doing string, do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &fault.RuntimeError{Detail: fault.Detail{
+			err = &fault.ConfigurationError{Detail: fault.Detail{
 				Code: "user.panic", Doing: doing, Retry: fault.RetryNever, Err: fmt.Errorf("panic: %v", p), Stack: string(debug.Stack()),
-				Fix: "--json shows the stack",
 			}}
 		}
 	}()

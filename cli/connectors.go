@@ -54,16 +54,18 @@ type side struct {
 	Options []connectors.Option `json:"options"`
 }
 
+func newSide(all []connectors.Option) *side { return &side{append([]connectors.Option{}, all...)} }
+
 func (c *command) describe() map[string]*described {
 	all := map[string]*described{}
 	for _, e := range c.registry.Sources() {
-		all[e.Name] = &described{Descriptor: e.Descriptor, Source: &side{e.Options()}}
+		all[e.Name] = &described{Descriptor: e.Descriptor, Source: newSide(e.Options())}
 	}
 	for _, e := range c.registry.Sinks() {
 		if all[e.Name] == nil {
 			all[e.Name] = &described{Descriptor: e.Descriptor}
 		}
-		all[e.Name].Sink = &side{e.Options()}
+		all[e.Name].Sink = newSide(e.Options())
 	}
 	return all
 }

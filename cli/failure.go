@@ -66,7 +66,6 @@ func failureOf(err error) *failure {
 
 // message is the error's text without what has a field of its own, which it notes.
 func (f *failure) message(err error) string {
-	var kind string
 	var d *fault.Detail
 	switch e := err.(type) {
 	case *fault.ConfigurationError:
@@ -75,9 +74,9 @@ func (f *failure) message(err error) string {
 			f.Violations = append(f.Violations, violation{v.File, v.Line, v.Col, v.Path, v.Got, v.Want, v.Fix, v.Code})
 		}
 	case *fault.SourceError:
-		kind, d = "source", &e.Detail
+		d = &e.Detail
 	case *fault.SinkError:
-		kind, d = "sink", &e.Detail
+		d = &e.Detail
 	case *fault.RuntimeError:
 		d = &e.Detail
 	case interface{ Unwrap() []error }:
@@ -102,15 +101,20 @@ func (f *failure) message(err error) string {
 		return err.Error()
 	}
 	f.note(d)
-	var parts []string
-	if d.Connector != "" {
-		parts = append(parts, strings.TrimLeft(kind+" "+d.Connector, " "))
-	}
-	parts = append(parts, d.Doing, d.At)
+	cause := ""
 	if d.Err != nil {
-		parts = append(parts, f.message(d.Err))
+		cause = f.message(d.Err)
 	}
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), ": ")
+	var parts []string
+	for _, p := range []string{d.Connector, d.Doing, d.At} {
+		if p != "" && !strings.Contains(cause, p+": ") { // the cause tells it itself
+			parts = append(parts, p)
+		}
+	}
+	if cause != "" {
+		parts = append(parts, cause)
+	}
+	return strings.Join(parts, ": ")
 }
 
 // note takes over a detail, as far as an outer one has not said it.
@@ -127,6 +131,9 @@ func (f *failure) note(d *fault.Detail) {
 	}
 }
 
+// wrong are the codes of errors that are about the command line, besides configuration errors.
+var wrong = []string{"checkpoint.not_a_directory", "checkpoint.path"}
+
 // refused are the codes of errors about the claim on a flow and about state that does not fit.
 var refused = []string{
 	"checkpoint.fenced", "checkpoint.behind", "checkpoint.dropped", "checkpoint.buckets", "checkpoint.corrupt", "checkpoint.version", "checkpoint.blob",
@@ -135,7 +142,7 @@ var refused = []string{
 
 func (f *failure) exitCode() int {
 	switch {
-	case f.wrong:
+	case f.wrong || slices.Contains(wrong, f.Code):
 		return exitWrong
 	case slices.Contains(refused, f.Code):
 		return exitRefused
@@ -154,6 +161,9 @@ func (c *command) end(err error) int {
 		return exitAtOnce
 	}
 	f := failureOf(err)
+	if f.Stack != "" && !c.debug && c.stacks != "" {
+		f.Fix = c.stacks + " shows the stack"
+	}
 	var ran *failedRun
 	if errors.As(err, &ran) {
 		c.tell(f, &ran.result)

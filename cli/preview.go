@@ -105,6 +105,9 @@ func (c *command) preview(ctx context.Context, g *adf.Graph, node string, rows i
 	case ctx.Err() != nil:
 		return errAtOnce
 	case err != nil && len(got) < rows:
+		if len(got) == 0 {
+			return err
+		}
 		return errors.Join(c.records(codec.Schema(), got), err)
 	}
 	return c.records(codec.Schema(), got)

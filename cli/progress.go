@@ -87,45 +87,44 @@ func (p *progress) close() {
 	p.screen.bar = nil
 }
 
-// logger logs to standard error.
-func (c *command) logger(f *runFlags) *slog.Logger {
-	onTerminal := c.stderr.terminal()
-	level := slog.LevelInfo
+// logger logs to standard error, and says whether the stack of a panic is in the log. On a terminal, and when it is to be quiet, the error at the end of
+// a run is told once, by the command, and without a stack.
+func (c *command) logger(f *runFlags) (log *slog.Logger, stacks bool) {
+	level, short := slog.LevelInfo, false
 	switch {
 	case f.logLevel != "":
 		_ = level.UnmarshalText([]byte(f.logLevel)) // one of its names
 	case f.quiet:
-		level = slog.LevelError
-	case onTerminal:
-		level = slog.LevelWarn
+		level, short = slog.LevelError, true
+	case c.stderr.terminal():
+		level, short = slog.LevelWarn, true
 	}
 	o := &slog.HandlerOptions{Level: level}
-	if onTerminal && !c.debug && f.logFormat == "text" {
-		o.ReplaceAttr = func(groups []string, a slog.Attr) slog.Attr {
-			if len(groups) == 0 && a.Key == "stack" {
-				return slog.Attr{}
-			}
-			return a
-		}
-	}
 	var h slog.Handler = slog.NewTextHandler(c.stderr, o)
 	if f.logFormat == "json" {
 		h = slog.NewJSONHandler(c.stderr, o)
 	}
-	if onTerminal && f.logLevel == "" {
+	if short {
 		h = withoutEnd{h}
 	}
-	return slog.New(h)
+	return slog.New(h), !short
 }
 
-// withoutEnd leaves out the engine's word on a run that has failed: the error comes in full right behind it.
+// withoutEnd leaves out stacks, and the engine's word on a run that has failed: the error comes in full right behind it.
 type withoutEnd struct{ slog.Handler }
 
 func (h withoutEnd) Handle(ctx context.Context, r slog.Record) error {
 	if strings.HasPrefix(r.Message, "the run has ended") {
 		return nil
 	}
-	return h.Handler.Handle(ctx, r)
+	short := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key != "stack" {
+			short.AddAttrs(a)
+		}
+		return true
+	})
+	return h.Handler.Handle(ctx, short)
 }
 
 func (h withoutEnd) WithAttrs(a []slog.Attr) slog.Handler { return withoutEnd{h.Handler.WithAttrs(a)} }

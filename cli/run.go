@@ -70,7 +70,9 @@ then the next run goes on from the last checkpoint.
 }
 
 func (c *command) run(ctx context.Context, file string, f *runFlags) (err error) {
-	c.debug = f.logLevel == "debug"
+	if c.debug = f.logLevel == "debug"; !c.json {
+		c.stacks = "--log-level debug"
+	}
 	store, err := f.storeFlags.open()
 	if err != nil {
 		return err
@@ -80,10 +82,14 @@ func (c *command) run(ctx context.Context, file string, f *runFlags) (err error)
 	if err != nil {
 		return err
 	}
+	log, stacks := c.logger(f)
+	if stacks {
+		c.stacks = ""
+	}
 	o := engine.Options{
 		Store: store.Store, Interval: f.interval, Retain: f.retain, Retries: f.retries, Parallelism: f.parallelism,
 		Until: map[string]engine.Until{"drained": engine.Drained, "idle": engine.Idle, "signal": engine.Signal}[f.until],
-		Fresh: f.fresh, Rewind: f.rewind, AllowDropped: f.allowDropped, Log: c.logger(f),
+		Fresh: f.fresh, Rewind: f.rewind, AllowDropped: f.allowDropped, Log: log,
 	}
 	if f.retries == 0 {
 		o.Retries = -1

@@ -42,9 +42,6 @@ func (c *command) summary(g *adf.Graph, r engine.Result, of summaryOf) {
 	}
 	fmt.Fprint(c.stderr, "\n")
 	c.table(g, r)
-	if !r.Finished && !of.kept {
-		fmt.Fprintln(c.stderr, "its state was in memory and is gone: --checkpoints DIR keeps it")
-	}
 }
 
 // table shows what every node did, and where late and failed records went.
@@ -72,7 +69,7 @@ func (c *command) table(g *adf.Graph, r engine.Result) {
 		if s.Late > 0 {
 			notes = append(notes, whereTo(g, adf.Ref{Node: s.Name, Port: adf.PortLate}, counted(int(s.Late), "late record")))
 		}
-		if s.Errors > 0 {
+		if s.Errors > 0 && n.Emit { // else the run has failed for them
 			notes = append(notes, whereTo(g, adf.Ref{Node: s.Name, Port: adf.PortErrors}, counted(int(s.Errors), "failed record")))
 		}
 	}
