@@ -55,7 +55,8 @@ type Enumerator[S Split] interface {
 	// HandleSplitRequest gives one credit to a reader: assign a split to it now or when one is found, or signal NoMoreSplits.
 	HandleSplitRequest(ctx context.Context, reader int) error
 	// AddSplitsBack says that a reader has failed, which is no longer registered, and returns the splits it had, if any, at the positions of
-	// the last completed checkpoint. Readers that were told NoMoreSplits may get them too once they ask again.
+	// the last completed checkpoint. Readers that were told NoMoreSplits may get them too once they ask again. The reader is -1 when it was one of
+	// an earlier process, and the splits may be unknown to the enumerator then.
 	AddSplitsBack(ctx context.Context, back []S, reader int) error
 	// Snapshot tells what is known and not yet assigned. What was assigned belongs to the readers.
 	Snapshot(ctx context.Context) (State, error)

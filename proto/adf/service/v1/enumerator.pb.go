@@ -457,7 +457,9 @@ type Registered struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Parallelism uint32                 `protobuf:"varint,1,opt,name=parallelism,proto3" json:"parallelism,omitempty"`
 	// Send a heartbeat at least this often, in milliseconds.
-	HeartbeatMs   int64 `protobuf:"varint,2,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`
+	HeartbeatMs int64 `protobuf:"varint,2,opt,name=heartbeat_ms,json=heartbeatMs,proto3" json:"heartbeat_ms,omitempty"`
+	// Numbers the sessions of a server, ascending from 1.
+	Session       int64 `protobuf:"varint,3,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -502,6 +504,13 @@ func (x *Registered) GetParallelism() uint32 {
 func (x *Registered) GetHeartbeatMs() int64 {
 	if x != nil {
 		return x.HeartbeatMs
+	}
+	return 0
+}
+
+func (x *Registered) GetSession() int64 {
+	if x != nil {
+		return x.Session
 	}
 	return 0
 }
@@ -661,11 +670,12 @@ const file_adf_service_v1_enumerator_proto_rawDesc = "" +
 	"\bassigned\x18\x02 \x01(\v2\x18.adf.service.v1.AssignedH\x00R\bassigned\x12D\n" +
 	"\x0eno_more_splits\x18\x03 \x01(\v2\x1c.adf.service.v1.NoMoreSplitsH\x00R\fnoMoreSplits\x12B\n" +
 	"\facknowledged\x18\x04 \x01(\v2\x1c.adf.service.v1.AcknowledgedH\x00R\facknowledgedB\a\n" +
-	"\x05event\"Q\n" +
+	"\x05event\"k\n" +
 	"\n" +
 	"Registered\x12 \n" +
 	"\vparallelism\x18\x01 \x01(\rR\vparallelism\x12!\n" +
-	"\fheartbeat_ms\x18\x02 \x01(\x03R\vheartbeatMs\"1\n" +
+	"\fheartbeat_ms\x18\x02 \x01(\x03R\vheartbeatMs\x12\x18\n" +
+	"\asession\x18\x03 \x01(\x03R\asession\"1\n" +
 	"\bAssigned\x12%\n" +
 	"\x06splits\x18\x01 \x03(\v2\r.adf.v1.SplitR\x06splits\"\x0e\n" +
 	"\fNoMoreSplits\"&\n" +
