@@ -546,3 +546,51 @@ func FuzzPayload(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkProcess is both halves for one record of a processor that counts.
+func BenchmarkProcess(b *testing.B) {
+	seen := state.NewValue[int64]("seen", 0)
+	step := processStep(b, 0, scripted{
+		cells: []state.Cell{seen},
+		process: func(_ string, _ flight, _ record.Meta, c *Ctx[string]) error {
+			n, _ := seen.Get(c)
+			seen.Set(c, n+1)
+			return nil
+		},
+	})
+	oc := OpContext{Node: "n"}
+	s, err := step.Shuffle(0, oc, 128)
+	if err != nil {
+		b.Fatal(err)
+	}
+	task, err := step.Task(oc)
+	if err != nil {
+		b.Fatal(err)
+	}
+	buckets := make([]*state.Bucket, 128)
+	for i := range buckets {
+		buckets[i] = state.NewBucket(step.Cells())
+	}
+	batch := &record.Batch[flight]{Split: "s"}
+	for i := range 1000 {
+		batch.Append(flight{Carrier: fmt.Sprint("key-", i), Plane: "N1"}, record.Meta{Time: 5})
+	}
+	out := Output{Out: step.Out().NewBatch(), Full: func() bool { return false }}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if err := s.Add(batch, none, noError); err != nil {
+			b.Fatal(err)
+		}
+		if i%100 != 99 {
+			continue
+		}
+		if err := s.Flush(func(bucket int, payload []byte) {
+			if err := task.Process(b.Context(), buckets[bucket], 0, payload, out); err != nil {
+				b.Fatal(err)
+			}
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	perSecond(b, 1000)
+}

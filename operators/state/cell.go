@@ -1,9 +1,12 @@
 package state
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/adf/record/row"
@@ -83,7 +86,11 @@ func (v *Value[V]) check() error {
 }
 
 func (v *Value[V]) open() store {
-	return &Store[V]{cell: v, write: v.format.Writer(), log: -1}
+	s := &Store[V]{cell: v, write: v.format.Writer(), log: -1}
+	if f, ok := v.format.(rowFormat[V]); ok {
+		s.own = f.owner()
+	}
+	return s
 }
 
 // Check says what is wrong with the cells of a step.
@@ -135,10 +142,15 @@ func (v *Value[V]) Get(in In) (x V, ok bool) {
 	return x, false
 }
 
-// Set sets the value of the current key. What a value points to must not be changed afterwards without setting it again.
+// Set sets the value of the current key. Strings and whatever else x points to are copied, so it may come from a record. What Get gives must
+// not be changed without setting it again.
 func (v *Value[V]) Set(in In, x V) {
 	c := in.scope()
-	p, _ := v.In(c.b).Change(c.hash, c.key, 0)
+	s := v.In(c.b)
+	if s.own != nil {
+		x = s.own(x)
+	}
+	p, _ := s.Change(c.hash, c.key, 0)
 	*p = x
 }
 
@@ -211,6 +223,51 @@ func (f rowFormat[V]) Reader(schema string) (func(v *V, data []byte) error, erro
 		}
 		return f.codec.Set(v, set)
 	}, nil
+}
+
+// owner makes a function that copies a value with all it points to; nil when it points to nothing. Else a short string in state would keep
+// all the memory that its record came in.
+func (f rowFormat[V]) owner() func(V) V {
+	if !sharing(f.codec.Schema()) {
+		return nil
+	}
+	var vs []row.Value
+	return func(v V) V {
+		vs = f.codec.Get(vs[:0], &v)
+		for i := range vs {
+			vs[i] = owned(vs[i])
+		}
+		var x V
+		if f.codec.Set(&x, vs) != nil { // it takes what it gave
+			return v
+		}
+		return x
+	}
+}
+
+func owned(v row.Value) row.Value {
+	switch v.Kind() {
+	case row.KindString:
+		return row.String(strings.Clone(v.Str()))
+	case row.KindBytes:
+		return row.Bytes(bytes.Clone(v.Bytes()))
+	case row.KindList, row.KindRow:
+		vs := slices.Clone(v.List())
+		for i := range vs {
+			vs[i] = owned(vs[i])
+		}
+		if v.Kind() == row.KindRow {
+			return row.Nested(vs)
+		}
+		return row.List(vs)
+	case row.KindMap:
+		es := slices.Clone(v.Map())
+		for i := range es {
+			es[i] = row.Entry{Key: strings.Clone(es[i].Key), Value: owned(es[i].Value)}
+		}
+		return row.Map(es)
+	}
+	return v
 }
 
 // sharing says whether decoded values share the data they were read from.

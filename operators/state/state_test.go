@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"google.golang.org/protobuf/proto"
 
@@ -440,6 +442,29 @@ func TestTTLAdded(t *testing.T) {
 	b.Expire()
 	if mortal.In(b).Len() != 0 {
 		t.Error("the value is still there")
+	}
+}
+
+// TestSetCopies keeps nothing of the memory that a value came in.
+func TestSetCopies(t *testing.T) {
+	type deep struct {
+		S string
+		B []byte
+		L []string
+		M map[string][]string
+		P *struct{ S string }
+	}
+	cell := NewValue[deep]("deep", 0)
+	b := NewBucket([]Cell{cell})
+	block := []byte("abcdefg")
+	in := func(i int) string { return unsafe.String(&block[i], 1) }
+	want := deep{"a", []byte("b"), []string{"c"}, map[string][]string{"d": {"e"}}, &struct{ S string }{"f"}}
+	cell.Set(at(b, "k"), deep{in(0), block[1:2], []string{in(2)}, map[string][]string{in(3): {in(4)}}, &struct{ S string }{in(5)}})
+	for i := range block {
+		block[i] = 'x'
+	}
+	if v, ok := cell.Get(at(b, "k")); !ok || !reflect.DeepEqual(v, want) {
+		t.Errorf("got %v, want %v", v, want)
 	}
 }
 
