@@ -14,7 +14,7 @@ type Store[V any] struct {
 	cell  *Value[V]
 	write func(dst []byte, v *V) []byte
 	own   func(V) V // copies a value with what it points to; nil when that is nothing
-	log   int // the cell's number in the bucket's log, or -1
+	log   int       // the cell's number in the bucket's log, or -1
 
 	entries table.Table[held[V]]
 	changed []uint32 // places of entries to be written, or moved
