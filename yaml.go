@@ -79,6 +79,7 @@ func Parse(ctx context.Context, file string, data []byte, o LoadOptions) (*Flow,
 	}
 	l := &loader{ctx: ctx, funcs: o.Funcs, flow: New(said.Name), wrong: wrong, parts: map[string][]string{}, bounded: map[string]bool{}}
 	l.flow.ErrorsAsRows()
+	l.flow.wrong = nil // a name that is none has been told with its place
 	for _, part := range said.Order {
 		switch part := part.(type) {
 		case *grammar.Source:

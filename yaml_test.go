@@ -378,7 +378,17 @@ func flowSchema(t *testing.T) *jsonschema.Schema {
 // TestJSONSchema: what loads is valid, and what an editor can see is wrong is not.
 func TestJSONSchema(t *testing.T) {
 	s := flowSchema(t)
-	for name, text := range map[string]string{"everything": everything, "flights": read(t, "examples/flights/flow.yaml")} {
+	flows := map[string]string{"everything": everything}
+	for _, pattern := range []string{"examples/*/*.yaml", "bench/*.yaml", "internal/itest/testdata/*.yaml"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, files, err)
+		}
+		for _, f := range files {
+			flows[f] = read(t, f)
+		}
+	}
+	for name, text := range flows {
 		if err := s.Validate(plain(t, text)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -409,4 +419,43 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// FuzzParse loads flows whose connectors touch nothing.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(everything))
+	f.Add([]byte("sources:\n  a: {table: }\nsteps:\n  s:\n    from: [a]\n    filter: 0${")) // a step whose only mistake is told by another pass
+	files, err := filepath.Glob("testdata/yaml/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	o := options(f)
+	o.Registry = connectors.NewRegistry(adf.Version)
+	d := connectors.Descriptor{Name: "table", Doc: "Rows for tests.", Version: "0.1.0", Core: ">=0.1.0"}
+	if err := errors.Join(discard.Register(o.Registry), o.Registry.Source(d, func() connectors.SourceConfig { return &table{} })); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		flow, err := adf.Parse(t.Context(), "fuzz.yaml", data, o)
+		var c *fault.ConfigurationError
+		switch {
+		case err == nil:
+			flow.Build(t.Context()) // it may be refused as a whole; it does not panic
+		case !errors.As(err, &c) || len(c.Violations) == 0:
+			t.Errorf("got %v, want violations", err)
+		default:
+			for _, v := range c.Violations {
+				if v.Line < 1 || v.Col < 1 || v.Got == "" || v.Want == "" || v.Code == "" {
+					t.Errorf("a violation that does not tell all: %+v", v)
+				}
+			}
+		}
+	})
 }

@@ -252,8 +252,14 @@ func (r *reader) section(t *connectors.Tree, name string, required bool, read fu
 		r.order = append(r.order, entry)
 		before := len(r.wrong)
 		read(n, f.Value)
-		entry.Broken = len(r.wrong) > before || f.Value.Kind == connectors.TreeBroken
+		entry.Broken = len(r.wrong) > before || broken(f.Value)
 	}
+}
+
+// broken says that something in a value has been refused before.
+func broken(t *connectors.Tree) bool {
+	return t.Kind == connectors.TreeBroken || slices.ContainsFunc(t.Items, broken) ||
+		slices.ContainsFunc(t.Fields, func(f connectors.TreeField) bool { return broken(f.Value) })
 }
 
 // common reads the keys that every node has.
