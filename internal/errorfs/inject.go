@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -164,8 +165,8 @@ func (f *Faulty) down() bool {
 	return f.crashed
 }
 
-// change runs one operation on a name.
-func (f *Faulty) change(op Op, name string, do func() error) error {
+// change runs one operation. The error of a fault is what wrap makes of its cause.
+func (f *Faulty) change(op Op, name string, wrap func(error) error, do func() error) error {
 	partly, fails := f.step(op, name)
 	if fails == nil {
 		return do()
@@ -173,7 +174,16 @@ func (f *Faulty) change(op Op, name string, do func() error) error {
 	if partly {
 		_ = do() // the caller hears of the fault alone
 	}
-	return &fs.PathError{Op: string(op), Path: name, Err: fails}
+	return wrap(fails)
+}
+
+// at makes the error of an operation on a name, between that of one on two.
+func at(op Op, name string) func(error) error {
+	return func(err error) error { return &fs.PathError{Op: string(op), Path: name, Err: err} }
+}
+
+func between(op Op, old, new string) func(error) error {
+	return func(err error) error { return &os.LinkError{Op: string(op), Old: old, New: new, Err: err} }
 }
 
 // Open opens a file to read it.
@@ -191,7 +201,7 @@ func (f *Faulty) Open(name string) (File, error) {
 // Create makes a new file to write.
 func (f *Faulty) Create(name string) (File, error) {
 	var made File
-	err := f.change(OpCreate, name, func() (err error) {
+	err := f.change(OpCreate, name, at(OpCreate, name), func() (err error) {
 		made, err = f.under.Create(name)
 		return err
 	})
@@ -210,7 +220,7 @@ func (f *Faulty) Create(name string) (File, error) {
 
 // Link gives a file a second name.
 func (f *Faulty) Link(old, new string) error {
-	return f.change(OpLink, new, func() error {
+	return f.change(OpLink, new, between(OpLink, old, new), func() error {
 		if err := f.under.Link(old, new); err != nil {
 			return err
 		}
@@ -221,7 +231,7 @@ func (f *Faulty) Link(old, new string) error {
 
 // Rename moves a file onto a name.
 func (f *Faulty) Rename(old, new string) error {
-	return f.change(OpRename, new, func() error {
+	return f.change(OpRename, new, between(OpRename, old, new), func() error {
 		if err := f.under.Rename(old, new); err != nil {
 			return err
 		}
@@ -243,17 +253,17 @@ func (f *Faulty) moved(old, new string) {
 
 // Remove removes a file or an empty directory.
 func (f *Faulty) Remove(name string) error {
-	return f.change(OpRemove, name, func() error { return f.under.Remove(name) })
+	return f.change(OpRemove, name, at(OpRemove, name), func() error { return f.under.Remove(name) })
 }
 
 // Mkdir makes a directory.
 func (f *Faulty) Mkdir(name string) error {
-	return f.change(OpMkdir, name, func() error { return f.under.Mkdir(name) })
+	return f.change(OpMkdir, name, at(OpMkdir, name), func() error { return f.under.Mkdir(name) })
 }
 
 // SyncDir makes the names in a directory durable.
 func (f *Faulty) SyncDir(name string) error {
-	return f.change(OpSyncDir, name, func() error { return f.under.SyncDir(name) })
+	return f.change(OpSyncDir, name, at(OpSyncDir, name), func() error { return f.under.SyncDir(name) })
 }
 
 // ReadDir lists a directory.
@@ -297,7 +307,7 @@ func (f *faultyFile) Write(p []byte) (n int, err error) {
 }
 
 func (f *faultyFile) Sync() error {
-	return f.fs.change(OpSync, f.u.name, func() error {
+	return f.fs.change(OpSync, f.u.name, at(OpSync, f.u.name), func() error {
 		if err := f.File.Sync(); err != nil {
 			return err
 		}

@@ -181,7 +181,7 @@ func (delays) Merge(a *delaySum, b delaySum) {
 }
 
 func (delays) Result(carrier string, w operators.Span, a delaySum) day {
-	d := day{Carrier: carrier, Start: w.Start, Flights: a.Flights, Worst: a.Worst}
+	d := day{Carrier: carrier, Start: time.UnixMilli(w.Start).UTC(), Flights: a.Flights, Worst: a.Worst}
 	if a.Delayed > 0 {
 		mean := float64(a.Sum) / float64(a.Delayed)
 		d.MeanDelay = &mean

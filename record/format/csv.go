@@ -95,11 +95,12 @@ func (t *text) matchColumns(o Options, s *row.Schema) error {
 		}
 		return nil
 	}
-	var extra, missing []string
+	var other, missing []string
 	for _, name := range c.header {
 		at, ok := s.Index(name)
 		if !ok {
-			extra = append(extra, name)
+			other = append(other, name)
+			at = unread
 		}
 		c.columns = append(c.columns, at)
 	}
@@ -108,16 +109,18 @@ func (t *text) matchColumns(o Options, s *row.Schema) error {
 			missing = append(missing, f.Name)
 		}
 	}
-	switch {
-	case len(missing) > 0 && len(extra) > 0:
-		return t.headerFault(fmt.Errorf("got the columns %s, which are not in the schema, and not %s, which are", list(extra), list(missing)), "name the fields of the schema as the header does")
-	case len(missing) > 0:
-		return t.headerFault(fmt.Errorf("the columns %s of the schema are missing", list(missing)), "take them out of the schema, or check that this is the right input")
-	case len(extra) > 0:
-		return t.headerFault(fmt.Errorf("got the columns %s, which are not in the schema", list(extra)), "add them to the schema; a select can drop them behind the source")
+	if len(missing) == 0 {
+		return nil
 	}
-	return nil
+	fix := "take them out of the schema, or check that this is the right input"
+	if len(other) > 0 {
+		fix = "name the fields of the schema as the header does; it has " + list(other) + " besides"
+	}
+	return t.headerFault(fmt.Errorf("the columns %s of the schema are missing", list(missing)), fix)
 }
+
+// unread stands for the field of a column that the schema does not have.
+const unread = -1
 
 func (t *text) headerFault(err error, fix string) error {
 	t.err = &fault.SourceError{Detail: fault.Detail{
@@ -358,6 +361,9 @@ func (t *text) decodeCells(f found, vs []row.Value) bool {
 	for i := range c.cells {
 		cl := &c.cells[i]
 		at := c.columns[i]
+		if at == unread {
+			continue
+		}
 		fd := &t.object.fields[at]
 		text := buf[cl.start:cl.end:cl.end]
 		if cl.doubled {
