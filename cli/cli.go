@@ -160,7 +160,7 @@ func codesHelp() string {
 type flowFlags struct{ set []string }
 
 func (f *flowFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set a parameter of the flow, as `NAME=VALUE`; once for each")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "set a parameter of the flow: `NAME=VALUE`, once for each")
 }
 
 // params are the parameters that --set gives.
