@@ -1,9 +1,11 @@
 package adf
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/adf/connectors"
@@ -26,8 +28,10 @@ type Stream[T any] struct {
 // From adds a source. Its name is part of the flow's state: keep it.
 func From[T any, S splits.Split](f *Flow, name string, src splits.Source[T, S]) Stream[T] {
 	n := &Node{Name: name, Kind: KindSource, Place: caller()}
-	n.Type, n.Config = f.configured(n, src)
 	var codec *row.Codec[T]
+	if !f.configured(n, src) {
+		return broken[T](f, n)
+	}
 	var err error
 	if typed, ok := src.(splits.Typed[T]); ok {
 		codec, err = typed.RecordCodec()
@@ -35,25 +39,28 @@ func From[T any, S splits.Split](f *Flow, name string, src splits.Source[T, S]) 
 		codec, err = row.CodecOf[T]()
 	}
 	if err != nil {
-		return broken[T](f, n, err)
+		f.fail(n, err)
+		return broken[T](f, n)
 	}
 	n.Source, n.Out = splits.Erase(src, codec), codec
 	f.Add(n)
 	return Stream[T]{f, []Ref{{Node: name}}, codec}
 }
 
-// configured checks a connector that was configured in Go, as a file's configuration would be, and tells its name and options.
-func (f *Flow) configured(n *Node, connector any) (string, map[string]any) {
-	kind := connectorName(connector)
+// configured checks a connector that was configured in Go, as a file's configuration would be, and notes its name and options.
+func (f *Flow) configured(n *Node, connector any) (ok bool) {
+	n.Type = connectorName(connector)
 	c, ok := connector.(connectors.Config)
 	if !ok {
-		return kind, nil
+		return true
 	}
-	for _, v := range connectors.Check(c, n.Name+"."+kind) {
+	wrong := connectors.Check(c, n.Name+"."+n.Type)
+	for _, v := range wrong {
 		v.File, v.Line, v.Col = n.Place.File, n.Place.Line, n.Place.Col
 		f.Refuse(v)
 	}
-	return kind, connectors.Redact(c)
+	n.Config = connectors.Redact(c)
+	return len(wrong) == 0
 }
 
 // connectorName is the name of the connector's package, which is the name it is registered by.
@@ -70,9 +77,22 @@ func connectorName(connector any) string {
 	return t.PkgPath()
 }
 
-// broken notes an error and gives a stream whose uses are passed over, so that one mistake is told once.
-func broken[T any](f *Flow, n *Node, err error) Stream[T] {
-	f.refuse(n.Place, n.Name, err.Error(), "a type that can travel between processes", "flow.type")
+// fail notes an error that made a node impossible.
+func (f *Flow) fail(n *Node, err error) {
+	var c *fault.ConfigurationError
+	if errors.As(err, &c) && len(c.Violations) > 0 {
+		for _, v := range c.Violations {
+			v.File, v.Line, v.Col = n.Place.File, n.Place.Line, n.Place.Col
+			v.Path = strings.TrimSuffix(n.Name+"."+v.Path, ".")
+			f.Refuse(v)
+		}
+		return
+	}
+	f.Refuse(fault.Violation{File: n.Place.File, Line: n.Place.Line, Path: n.Name, Got: err.Error(), Want: "a node that can be made", Code: "flow.node"})
+}
+
+// broken gives a stream whose uses are passed over, so that one mistake is told once.
+func broken[T any](f *Flow, n *Node) Stream[T] {
 	f.byName[n.Name] = n // so that those who read from it are not told that it is missing
 	return Stream[T]{f: f}
 }
@@ -190,7 +210,9 @@ func typedStep[In, Out any](s Stream[In], name, verb string, op func(out *row.Co
 	}
 	out, err := row.CodecOf[Out]()
 	if err != nil {
-		return broken[Out](s.f, &Node{Name: name, Kind: KindOp, Place: caller()}, err)
+		n := &Node{Name: name, Kind: KindOp, Place: caller()}
+		s.f.fail(n, err)
+		return broken[Out](s.f, n)
 	}
 	return step(s, name, verb, out, op(out))
 }
@@ -206,17 +228,15 @@ func (s Stream[T]) To(name string, sink sinks.Sink[T]) {
 		return
 	}
 	n := &Node{Name: name, Kind: KindSink, Place: caller(), Inputs: s.edges(), Out: s.codec}
-	n.Type, n.Config = s.f.configured(n, sink)
+	if !s.f.configured(n, sink) {
+		return
+	}
 	var err error
 	if n.Sink, err = sink.Sink(s.codec); err != nil {
-		s.f.Refuse(violation(n, err))
+		s.f.fail(n, err)
 		return
 	}
 	s.f.Add(n)
-}
-
-func violation(n *Node, err error) fault.Violation {
-	return fault.Violation{File: n.Place.File, Line: n.Place.Line, Col: n.Place.Col, Path: n.Name, Got: err.Error(), Want: "a working configuration", Code: "flow.node"}
 }
 
 // Keyed is a stream whose records are brought together by key.
@@ -287,7 +307,8 @@ func keyed[T, Out any](s Stream[T], name, verb string, op func(out *row.Codec[Ou
 		n.Keyed, err = op(out)
 	}
 	if err != nil {
-		return Result[T, Out]{Stream: broken[Out](s.f, n, err), late: Stream[T]{f: s.f}}
+		s.f.fail(n, err)
+		return Result[T, Out]{Stream: broken[Out](s.f, n), late: Stream[T]{f: s.f}}
 	}
 	n.Out = out
 	s.f.Add(n)
@@ -296,4 +317,3 @@ func keyed[T, Out any](s Stream[T], name, verb string, op func(out *row.Codec[Ou
 		late:   Stream[T]{s.f, []Ref{{name, PortLate}}, s.codec},
 	}
 }
-
