@@ -76,7 +76,8 @@ func Checks[T any, S splits.Split](h Harness[T, S]) []Check {
 	if !h.Fixed {
 		checks = append(checks, Check{"discovery", h.discovery})
 	}
-	if false {
+	if h.Process != "" {
+		checks = append(checks, Check{"processes", h.processes})
 	}
 	return checks
 }
