@@ -3,13 +3,9 @@ package checkpoint_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/engine/checkpoint/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestMemory(t *testing.T) {
 	storetest.Run(t, func(*testing.T) func() checkpoint.Store {
