@@ -291,8 +291,8 @@ func (h Harness[T, S]) restore(tb TB) {
 		w := newWorld(tb, src, options{parallelism: 1 + n%4, push: push}, nil)
 		over := w.covers(ref)
 		for range n {
-			if !over() && !w.step() {
-				w.wait()
+			if !over() {
+				w.advance()
 			}
 		}
 		s := w.save()
@@ -319,7 +319,7 @@ func (h Harness[T, S]) backToSurvivors(tb TB) {
 		w := newWorld(tb, src, options{parallelism: 3, push: n%2 == 1, hold: true}, nil)
 		victim := w.lanes[n%3]
 		for range n / 2 {
-			w.step()
+			w.advance()
 			if n%4 > 1 {
 				w.acknowledge(victim)
 			}
@@ -328,12 +328,11 @@ func (h Harness[T, S]) backToSurvivors(tb TB) {
 			victim.frozen = true
 			enough := 2 * ref.records()
 			for quiet := 0; quiet < 3 && !w.othersIdle(victim) && w.log.records() < enough; {
-				if w.step() {
+				if w.advance() {
 					quiet = 0
 					continue
 				}
 				quiet++
-				w.wait()
 				for _, l := range w.live() {
 					w.acknowledge(l)
 				}
@@ -362,8 +361,11 @@ func (h Harness[T, S]) backToRejoined(tb TB) {
 	for n := 0; n < 8; n++ {
 		w := newWorld(tb, src, options{parallelism: 2, push: n%2 == 1}, nil)
 		victim := w.lanes[0]
-		for range n / 2 {
-			w.step()
+		for i := range n / 2 {
+			w.advance()
+			if i%2 == 0 {
+				w.acknowledge(victim)
+			}
 		}
 		victim.frozen = true
 		if src.Boundedness() == splits.Bounded {
@@ -387,10 +389,8 @@ func (h Harness[T, S]) lateReader(tb TB) {
 	for _, push := range []bool{false, true} {
 		w := newWorld(tb, src, options{parallelism: 2, push: push, late: []int{1}}, nil)
 		for quiet := 0; quiet < 20 && !w.lanes[0].ended; quiet++ {
-			if w.step() {
+			if w.advance() {
 				quiet = 0
-			} else {
-				w.wait()
 			}
 		}
 		w.register(1)
@@ -480,9 +480,7 @@ func (h Harness[T, S]) checkpointComplete(tb TB) {
 	over := w.covers(ref)
 	var before []splits.Envelope
 	for !over() {
-		if !w.step() {
-			w.wait()
-		}
+		w.advance()
 		s := w.save()
 		for _, l := range w.live() {
 			for range 2 {
@@ -502,7 +500,7 @@ func (h Harness[T, S]) close(tb TB) {
 		_, src := h.input(tb)
 		w := newWorld(tb, src, options{parallelism: 2}, nil)
 		for range n * n {
-			w.step()
+			w.advance()
 		}
 		if n%2 == 1 {
 			w.cancel()

@@ -10,8 +10,8 @@ import (
 	"github.com/activedataflow/adf/splits"
 )
 
-// patience is how long nothing may happen before a check fails.
-const patience = 10 * time.Second
+// patience is how long nothing may happen before a check fails; a variable for the tests of the suite itself.
+var patience = 10 * time.Second
 
 // world is a small runtime: one enumerator, some lanes, everything in one goroutine, one step at a time.
 type world struct {
@@ -211,6 +211,15 @@ func (w *world) step() (progress bool) {
 	return progress
 }
 
+// advance steps, and waits a moment for the readers when nothing happened.
+func (w *world) advance() (progress bool) {
+	w.tb.Helper()
+	if progress = w.step(); !progress {
+		w.wait()
+	}
+	return progress
+}
+
 // live are the lanes that are registered.
 func (w *world) live() []*lane {
 	return slices.DeleteFunc(slices.Clone(w.lanes), func(l *lane) bool { return l == nil })
@@ -310,7 +319,7 @@ func (w *world) until(over func() bool) {
 	w.tb.Helper()
 	deadline := time.Now().Add(patience)
 	for n := 0; !over(); n++ {
-		progress := w.step()
+		progress := w.advance()
 		if w.o.hold && (n%4 == 3 || !progress) {
 			for _, l := range w.live() {
 				w.acknowledge(l)
@@ -323,7 +332,6 @@ func (w *world) until(over func() bool) {
 		if time.Now().After(deadline) {
 			w.tb.Fatalf("nothing was read for %v; %s", patience, w.standing())
 		}
-		w.wait()
 	}
 }
 
