@@ -46,7 +46,7 @@ type attempt struct {
 
 func newAttempt(r *run) *attempt {
 	return &attempt{
-		run: r, writes: map[string][]*shard{}, commits: committers{r, map[string]sinks.AnyCommitter{}}, changed: make(chan struct{}, 1),
+		run: r, writes: map[string][]*shard{}, commits: committers{r: r, open: map[string]sinks.AnyCommitter{}}, changed: make(chan struct{}, 1),
 		full: make(chan struct{}, 1),
 		logs: map[string]map[int][]*adfv1.BlobRange{},
 	}
@@ -190,7 +190,7 @@ func (a *attempt) restore() error {
 				log := make([][]byte, len(b.Log))
 				for i, piece := range b.Log {
 					var err error
-					if log[i], err = a.session.ReadRange(a.ctx, piece); err != nil {
+					if log[i], err = a.session.ReadRange(a.ctx, piece, nil); err != nil {
 						return err
 					}
 				}

@@ -14,6 +14,7 @@ import (
 type committers struct {
 	r    *run
 	open map[string]sinks.AnyCommitter
+	part []byte // the bytes of the part at hand, used again for the next
 }
 
 // commit commits what is pending in a saved checkpoint, sink by sink, shard by shard.
@@ -24,7 +25,7 @@ func (c *committers) commit(ctx context.Context, cp *adfv1.Checkpoint) error {
 			if err := c.r.patiently(ctx, "commit", func() error { return c.one(ctx, sh, m) }); err != nil {
 				return err
 			}
-			c.r.counters[s.Node].Parts.Add(int64(len(m.Parts)))
+			c.r.counters[s.Node].Parts.Add(output(m))
 		}
 	}
 	return nil
@@ -38,7 +39,11 @@ func (c *committers) one(ctx context.Context, sh sinks.Shard, m *adfv1.Committab
 		}
 		c.open[sh.Node] = committer
 	}
-	return task.Commit(ctx, c.open[sh.Node], sh, m, c.r.session.ReadRange)
+	return task.Commit(ctx, c.open[sh.Node], sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
+		var err error
+		c.part, err = c.r.session.ReadRange(ctx, at, c.part)
+		return c.part, err
+	})
 }
 
 func (c *committers) close() error {
@@ -47,4 +52,14 @@ func (c *committers) close() error {
 		all = append(all, o.Close())
 	}
 	return errors.Join(all...)
+}
+
+// output is how many parts of a committable hold something; those that seal a sequence do not.
+func output(m *adfv1.Committable) (n int64) {
+	for _, p := range m.Parts {
+		if p.GetBlob() != nil || len(p.GetValue()) > 0 {
+			n++
+		}
+	}
+	return n
 }

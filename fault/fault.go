@@ -126,7 +126,7 @@ func (d *Detail) text(kind string) string {
 
 // Violation is one mistake in a configuration: where it is, what was found and what was expected.
 type Violation struct {
-	// File, Line and Col (both from 1) are zero when the configuration did not come from a file.
+	// File, Line and Col (both from 1) are zero when the configuration did not come from a file; Col alone is when it is Go code.
 	File      string
 	Line, Col int
 	// Path is the dotted path of the option, as "sources.flights.file.path".
@@ -145,8 +145,10 @@ func (v Violation) Error() string {
 	if v.File != "" {
 		b.WriteString(v.File + ":")
 	}
-	if v.Line > 0 {
+	if v.Line > 0 && v.Col > 0 {
 		fmt.Fprintf(&b, "%d:%d ", v.Line, v.Col)
+	} else if v.Line > 0 {
+		fmt.Fprintf(&b, "%d ", v.Line)
 	} else if v.File != "" {
 		b.WriteByte(' ')
 	}

@@ -42,6 +42,17 @@ func appendBytes[B ~[]byte | ~string](dst []byte, b B) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
 }
 
+// lengthSize is the size of a uvarint that is written before its value is known.
+const lengthSize = 5
+
+// putLength writes n into lengthSize bytes, as a uvarint with leading zeros at its end.
+func putLength(dst []byte, n int) {
+	for i := range dst {
+		dst[i] = byte(n>>(7*i)) | 0x80
+	}
+	dst[len(dst)-1] &^= 0x80
+}
+
 var errPart = errors.New("a part of the checkpoint is damaged")
 
 // readPart gives the records of a part, in order.

@@ -144,13 +144,22 @@ func (e *encoder[T]) Encode(part []byte, b *record.Batch[T], fail func(i int, er
 	if e.err != nil {
 		return part, e.err
 	}
+	if len(e.by) == 0 {
+		return e.encodeOne(part, b, fail), nil
+	}
 	e.groups = e.groups[:0]
 	clear(e.index)
 	for i := range b.Values {
-		err := e.add(b, i)
+		err := e.partition(b, i)
+		if err == nil {
+			err = e.encode(b, i)
+		}
 		if err != nil {
 			fail(i, refused(err))
+			continue
 		}
+		g := e.group()
+		g.records = appendBytes(g.records, e.text)
 	}
 	if len(part) == 0 && len(e.groups) > 0 {
 		part = append(part, e.form...)
@@ -161,11 +170,31 @@ func (e *encoder[T]) Encode(part []byte, b *record.Batch[T], fail func(i int, er
 	return part, nil
 }
 
-// add puts a record into its group.
-func (e *encoder[T]) add(b *record.Batch[T], i int) error {
-	if err := e.partition(b, i); err != nil {
-		return err
+// encodeOne is Encode for a sink with one directory: the frame is made in place.
+func (e *encoder[T]) encodeOne(part []byte, b *record.Batch[T], fail func(i int, err error)) []byte {
+	frame := -1 // where the records begin
+	for i := range b.Values {
+		if err := e.encode(b, i); err != nil {
+			fail(i, refused(err))
+			continue
+		}
+		if frame < 0 {
+			if len(part) == 0 {
+				part = append(part, e.form...)
+			}
+			part = append(appendBytes(part, ""), make([]byte, lengthSize)...)
+			frame = len(part)
+		}
+		part = appendBytes(part, e.text)
 	}
+	if frame >= 0 {
+		putLength(part[frame-lengthSize:frame], len(part)-frame)
+	}
+	return part
+}
+
+// encode sets e.text to the text of a record, and e.form with the first.
+func (e *encoder[T]) encode(b *record.Batch[T], i int) error {
 	text, err := e.w.Append(e.text[:0], b, i, true)
 	if err != nil {
 		return err
@@ -180,8 +209,6 @@ func (e *encoder[T]) add(b *record.Batch[T], i int) error {
 			Ext: "." + e.sink.Format, Head: string(e.w.Head(nil)), Between: string(next[:len(next)-len(text)]), Tail: string(e.w.Tail(nil)),
 		}.append(nil)
 	}
-	g := e.group()
-	g.records = appendBytes(g.records, text)
 	return nil
 }
 

@@ -13,11 +13,12 @@ import (
 type Memory struct {
 	mu    sync.Mutex
 	flows map[string]*memoryFlow
+	free  [][]byte // the memory of pieces that are gone
 }
 
 type memoryFlow struct {
 	epochs map[int64][]byte
-	blobs  map[string][]byte
+	blobs  map[string]pieces
 }
 
 func (m *Memory) flow(name string) *memoryFlow {
@@ -26,7 +27,7 @@ func (m *Memory) flow(name string) *memoryFlow {
 	}
 	f := m.flows[name]
 	if f == nil {
-		f = &memoryFlow{map[int64][]byte{}, map[string][]byte{}}
+		f = &memoryFlow{map[int64][]byte{}, map[string]pieces{}}
 		m.flows[name] = f
 	}
 	return f
@@ -88,12 +89,27 @@ func (m *Memory) ReadBlob(_ context.Context, flow, name string, offset, length i
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return &memoryReader{rest: b[min(offset, int64(len(b))):], left: length}, nil
+	return &memoryReader{b.from(offset), length}, nil
+}
+
+// pieces are a blob as it was written: one for each write, so that a large blob is never moved.
+type pieces [][]byte
+
+// from gives what comes at and behind an offset.
+func (p pieces) from(offset int64) pieces {
+	for i, piece := range p {
+		if n := int64(len(piece)); offset >= n {
+			offset -= n
+			continue
+		}
+		return append(pieces{piece[offset:]}, p[i+1:]...)
+	}
+	return nil
 }
 
 // memoryReader reads left bytes.
 type memoryReader struct {
-	rest []byte
+	rest pieces
 	left int64
 }
 
@@ -104,8 +120,11 @@ func (r *memoryReader) Read(p []byte) (int, error) {
 	if len(r.rest) == 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
-	n := copy(p[:min(int64(len(p)), r.left)], r.rest)
-	r.rest, r.left = r.rest[n:], r.left-int64(n)
+	n := copy(p[:min(int64(len(p)), r.left)], r.rest[0])
+	if r.rest[0] = r.rest[0][n:]; len(r.rest[0]) == 0 {
+		r.rest = r.rest[1:]
+	}
+	r.left -= int64(n)
 	return n, nil
 }
 
@@ -122,25 +141,54 @@ func (m *Memory) Blobs(_ context.Context, flow string) ([]string, error) {
 func (m *Memory) RemoveBlob(_ context.Context, flow, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.flow(flow).blobs, name)
+	f := m.flow(flow)
+	for _, piece := range f.blobs[name] {
+		if cap(piece) >= largePiece && len(m.free) < mostFree {
+			m.free = append(m.free, piece[:0])
+		}
+	}
+	delete(f.blobs, name)
+	return nil
+}
+
+// The memory of large pieces is used again: fresh memory costs more than what is written to it.
+const (
+	largePiece = 512 << 10
+	mostFree   = 128
+)
+
+func (m *Memory) memory() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.free); n > 0 {
+		b := m.free[n-1]
+		m.free = m.free[:n-1]
+		return b
+	}
 	return nil
 }
 
 type memoryBlob struct {
 	store      *Memory
 	flow, name string
-	buf        []byte
+	written    pieces
 }
 
 func (b *memoryBlob) Write(p []byte) (int, error) {
-	b.buf = append(b.buf, p...)
+	if len(p) > 0 {
+		var piece []byte
+		if len(p) >= largePiece {
+			piece = b.store.memory()
+		}
+		b.written = append(b.written, append(piece, p...))
+	}
 	return len(p), nil
 }
 
 func (b *memoryBlob) Commit() error {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	b.store.flow(b.flow).blobs[b.name] = b.buf
+	b.store.flow(b.flow).blobs[b.name] = b.written
 	return nil
 }
 

@@ -380,8 +380,8 @@ func (b *Blob) Commit() error { return b.w.Commit() }
 // Abort removes the blob; after Commit it does nothing.
 func (b *Blob) Abort() error { return b.w.Abort() }
 
-// ReadRange reads a piece and checks it.
-func (s *Session) ReadRange(ctx context.Context, r *adfv1.BlobRange) ([]byte, error) {
+// ReadRange reads a piece and checks it. It uses buf's memory when that is large enough.
+func (s *Session) ReadRange(ctx context.Context, r *adfv1.BlobRange, buf []byte) ([]byte, error) {
 	if r.Offset < 0 || r.Length < 0 {
 		return nil, s.blobError(r, errors.New("this is no place in a blob"))
 	}
@@ -389,9 +389,9 @@ func (s *Session) ReadRange(ctx context.Context, r *adfv1.BlobRange) ([]byte, er
 	if err != nil {
 		return nil, s.blobError(r, err)
 	}
-	var piece bytes.Buffer
+	piece := bytes.NewBuffer(buf[:0])
 	piece.Grow(int(min(r.Length, 64<<20))) // a length may be wrong: the rest grows with what is really there
-	_, err = io.CopyN(&piece, rc, r.Length)
+	_, err = io.CopyN(piece, rc, r.Length)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}

@@ -20,7 +20,7 @@ type Keyed struct {
 	Chain   *Chain
 	node    *adf.Node
 	task    operators.KeyedTask
-	buckets map[int]*state.Bucket
+	buckets []*state.Bucket // by number; nil: not yet used
 	out     operators.Output
 	fails   *failing
 }
@@ -31,7 +31,7 @@ func NewKeyed(ctx context.Context, env Env, n *adf.Node) (*Keyed, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyed{Chain: chain, node: n, buckets: map[int]*state.Bucket{}, fails: chain.failing(n, n.Keyed.Inputs()[0])}
+	k := &Keyed{Chain: chain, node: n, buckets: make([]*state.Bucket, env.Graph.Plan.Buckets()), fails: chain.failing(n, n.Keyed.Inputs()[0])}
 	err = guard(n.Name, func() (err error) {
 		k.task, err = n.Keyed.Task(env.opContext(n))
 		return err
@@ -77,6 +77,9 @@ func (k *Keyed) Process(ctx context.Context, bucket, input int, payload []byte) 
 // Advance fires the timers due at a watermark and at now, both in milliseconds.
 func (k *Keyed) Advance(ctx context.Context, watermark, now int64) error {
 	for _, b := range k.buckets {
+		if b == nil {
+			continue
+		}
 		if event, processing := b.NextTimer(); event > watermark && processing > now {
 			continue
 		}
@@ -125,8 +128,10 @@ func (k *Keyed) emit(ctx context.Context) error {
 func (k *Keyed) NextProcessing() int64 {
 	next := int64(math.MaxInt64)
 	for _, b := range k.buckets {
-		_, processing := b.NextTimer()
-		next = min(next, processing)
+		if b != nil {
+			_, processing := b.NextTimer()
+			next = min(next, processing)
+		}
 	}
 	return next
 }
@@ -146,6 +151,9 @@ type Delta struct {
 func (k *Keyed) Snapshot() []Delta {
 	var deltas []Delta
 	for n, b := range k.buckets {
+		if b == nil {
+			continue
+		}
 		if data, whole := b.Delta(); data != nil || whole {
 			deltas = append(deltas, Delta{n, data, whole})
 		}

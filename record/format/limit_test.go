@@ -2,9 +2,12 @@ package format_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/activedataflow/adf/record"
@@ -80,18 +83,48 @@ func limitLoop(in io.Reader, out io.Writer) (records int, err error) {
 	}
 }
 
+// BenchmarkLimit is the loop alone, from memory to nowhere, and from file to file, as the engine does it. The input is the file that
+// LIMIT_INPUT names, else made up.
 func BenchmarkLimit(b *testing.B) {
-	const n = 100_000
-	text := orderLines(n)
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
-		got, err := limitLoop(bytes.NewReader(text), io.Discard)
-		if err != nil || got != n {
-			b.Fatal(got, err)
+	text := orderLines(100_000)
+	if path := os.Getenv("LIMIT_INPUT"); path != "" {
+		var err error
+		if text, err = os.ReadFile(path); err != nil {
+			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "records/s")
+	n := bytes.Count(text, []byte("\n"))
+	from, to := filepath.Join(b.TempDir(), "in"), filepath.Join(b.TempDir(), "out")
+	if err := os.WriteFile(from, text, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	run := func(name string, work func() (int, error)) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				got, err := work()
+				if err != nil || got != n {
+					b.Fatal(got, err)
+				}
+			}
+			b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+	run("memory", func() (int, error) { return limitLoop(bytes.NewReader(text), io.Discard) })
+	run("files", func() (int, error) {
+		in, err := os.Open(from)
+		if err != nil {
+			return 0, err
+		}
+		defer in.Close()
+		out, err := os.Create(to)
+		if err != nil {
+			return 0, err
+		}
+		got, err := limitLoop(in, out)
+		return got, errors.Join(err, out.Sync(), out.Close())
+	})
 }
 
 func schema(text string) *row.Schema {

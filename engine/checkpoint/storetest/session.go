@@ -316,7 +316,7 @@ func olderCopy(t *testing.T, open func() checkpoint.Store) {
 	}
 	s, restored := begin(t, open(), "run-2", checkpoint.Options{})
 	says(t, restored, 2, "run-1", "copied")
-	if got, err := s.ReadRange(ctx, r); err != nil || string(got) != "state" {
+	if got, err := s.ReadRange(ctx, r, nil); err != nil || string(got) != "state" {
 		t.Fatalf("got %q, %v", got, err)
 	}
 	must(t, s.Save(ctx, state("other", r)))
@@ -398,7 +398,7 @@ func sweep(t *testing.T, open func() checkpoint.Store) {
 
 	s, _ := begin(t, open(), "run-2", checkpoint.Options{})
 	equal(t, names(t, open(), flow), append([]string{"not-ours"}, sorted(kept)...))
-	if _, err := s.ReadRange(ctx, orphan); err == nil {
+	if _, err := s.ReadRange(ctx, orphan, nil); err == nil {
 		t.Fatal("the orphan can still be read")
 	}
 	// The run that lost its blob is fenced; whether it hears of the blob first or not, it saves nothing.
@@ -423,7 +423,7 @@ func slowSweep(t *testing.T, open func() checkpoint.Store) {
 	must(t, young.Save(ctx, state("saved", r)))
 	isFault(t, slow.Save(ctx, state("too late")), "checkpoint.fenced")
 	s, _ := begin(t, open(), "next", checkpoint.Options{})
-	if got, err := s.ReadRange(ctx, r); err != nil || string(got) != "state of the young run" {
+	if got, err := s.ReadRange(ctx, r, nil); err != nil || string(got) != "state of the young run" {
 		t.Fatalf("got %q, %v", got, err)
 	}
 }
@@ -447,7 +447,7 @@ func rollback(t *testing.T, open func() checkpoint.Store) {
 	f.lose = false
 	must(t, s.Rollback(ctx))
 	equal(t, names(t, open(), flow), sorted(saved, doubtful))
-	if _, err := s.ReadRange(ctx, orphan); err == nil {
+	if _, err := s.ReadRange(ctx, orphan, nil); err == nil {
 		t.Fatal("the orphan can still be read")
 	}
 	_, restored := begin(t, open(), "looks", checkpoint.Options{}) // as after a crash now
@@ -510,7 +510,7 @@ func ranges(t *testing.T, open func() checkpoint.Store) {
 	must(t, b.Commit())
 	must(t, b.Abort()) // nothing
 	for i, r := range all {
-		got, err := s.ReadRange(ctx, r)
+		got, err := s.ReadRange(ctx, r, nil)
 		must(t, err)
 		if string(got) != contents[i] {
 			t.Fatalf("range %d came back changed", i)
@@ -524,7 +524,7 @@ func ranges(t *testing.T, open func() checkpoint.Store) {
 		t.Helper()
 		r := &adfv1.BlobRange{Blob: all[0].Blob, Offset: all[0].Offset, Length: all[0].Length, Crc: all[0].Crc}
 		change(r)
-		_, err := s.ReadRange(ctx, r)
+		_, err := s.ReadRange(ctx, r, nil)
 		isFault(t, err, "checkpoint.blob")
 		const fix = " (flow flow, run run-1) [checkpoint.blob]; the checkpoint store has lost or changed a file; go on from a copy with --rewind, or start over with --fresh"
 		golden(t, errors.New(name.ReplaceAllString(err.Error(), "BLOB")), "runtime: read checkpoint: blob "+want+fix)

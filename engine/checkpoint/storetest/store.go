@@ -31,6 +31,7 @@ func Run(t *testing.T, place Place) {
 		{"blobs", blobs},
 		{"blobs unfinished", blobsUnfinished},
 		{"blob ranges", blobRanges},
+		{"blob removed while it is read", blobRemovedWhileRead},
 		{"session/goes on", goesOn},
 		{"session/fenced", fenced},
 		{"session/fenced by nobody else", notFenced},
@@ -320,5 +321,26 @@ func blobRanges(t *testing.T, open func() checkpoint.Store) {
 	}
 	for _, r := range [][2]int64{{0, 11}, {10, 1}, {9, 2}, {1000, 1}, {0, 1 << 40}} {
 		wantErr(t, readErr(s, "flow", "b", r[0], r[1]), io.ErrUnexpectedEOF)
+	}
+}
+
+// blobRemovedWhileRead goes on reading a blob that another run removes: the rest is what it was, or an error, and never another blob's.
+func blobRemovedWhileRead(t *testing.T, open func() checkpoint.Store) {
+	const size = 3 << 20
+	s := open()
+	write(t, s, "flow", "b", string(bytes.Repeat([]byte("b"), size)))
+	r, err := s.ReadBlob(ctx, "flow", "b", 0, size)
+	must(t, err)
+	defer r.Close()
+	_, err = io.ReadFull(r, make([]byte, 1000))
+	must(t, err)
+	must(t, open().RemoveBlob(ctx, "flow", "b"))
+	write(t, s, "flow", "c", string(bytes.Repeat([]byte("c"), size)))
+	rest, err := io.ReadAll(r)
+	if wrong := bytes.IndexFunc(rest, func(r rune) bool { return r != 'b' }); wrong >= 0 {
+		t.Fatalf("byte %d of the rest is %q", wrong, rest[wrong])
+	}
+	if err == nil && len(rest) != size-1000 {
+		t.Fatalf("the rest has %d bytes", len(rest))
 	}
 }
