@@ -5,5 +5,8 @@
 // that a dead process could keep.
 //
 // A [Store] keeps epochs and blobs (the large pieces that epochs refer to) and knows nothing of their meaning; [Session] is
-// one run's hold on a flow: it claims, saves, reads back, prunes. Stores are [Memory], [Directory], and the gRPC client in checkpointrpc.
+// one run's hold on a flow: it claims, saves, reads back, prunes. Stores are [Memory], [Directory], and the gRPC client in checkpointrpc;
+// storetest is the suite that a store passes.
+//
+// It imports fault, proto/adf/v1 and internal/errorfs.
 package checkpoint

@@ -18,7 +18,7 @@ type Memory struct {
 
 type memoryFlow struct {
 	epochs map[int64][]byte
-	blobs  map[string]pieces
+	blobs  map[string]*memoryContent
 }
 
 func (m *Memory) flow(name string) *memoryFlow {
@@ -27,7 +27,7 @@ func (m *Memory) flow(name string) *memoryFlow {
 	}
 	f := m.flows[name]
 	if f == nil {
-		f = &memoryFlow{map[int64][]byte{}, map[string]pieces{}}
+		f = &memoryFlow{map[int64][]byte{}, map[string]*memoryContent{}}
 		m.flows[name] = f
 	}
 	return f
@@ -85,14 +85,22 @@ func (m *Memory) NewBlob(_ context.Context, flow, name string) (BlobWriter, erro
 func (m *Memory) ReadBlob(_ context.Context, flow, name string, offset, length int64) (io.ReadCloser, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	b, ok := m.flow(flow).blobs[name]
-	if !ok {
+	b := m.flow(flow).blobs[name]
+	if b == nil {
 		return nil, ErrNotFound
 	}
-	return &memoryReader{b.from(offset), length}, nil
+	b.readers++
+	return &memoryReader{store: m, blob: b, rest: b.from(offset), left: length}, nil
 }
 
-// pieces are a blob as it was written: one for each write, so that a large blob is never moved.
+// memoryContent is a committed blob.
+type memoryContent struct {
+	pieces
+	readers int
+	removed bool
+}
+
+// pieces are a blob as it was written: a large one is never moved.
 type pieces [][]byte
 
 // from gives what comes at and behind an offset.
@@ -109,8 +117,10 @@ func (p pieces) from(offset int64) pieces {
 
 // memoryReader reads left bytes.
 type memoryReader struct {
-	rest pieces
-	left int64
+	store *Memory
+	blob  *memoryContent // nil when closed
+	rest  pieces
+	left  int64
 }
 
 func (r *memoryReader) Read(p []byte) (int, error) {
@@ -128,7 +138,17 @@ func (r *memoryReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (r *memoryReader) Close() error { return nil }
+func (r *memoryReader) Close() error {
+	if r.blob == nil {
+		return nil
+	}
+	r.store.mu.Lock()
+	defer r.store.mu.Unlock()
+	r.blob.readers--
+	r.store.recycle(r.blob)
+	r.blob, r.rest, r.left = nil, nil, 0
+	return nil
+}
 
 // Blobs lists the names of a flow's blobs.
 func (m *Memory) Blobs(_ context.Context, flow string) ([]string, error) {
@@ -142,12 +162,11 @@ func (m *Memory) RemoveBlob(_ context.Context, flow, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f := m.flow(flow)
-	for _, piece := range f.blobs[name] {
-		if cap(piece) >= largePiece && len(m.free) < mostFree {
-			m.free = append(m.free, piece[:0])
-		}
+	if b := f.blobs[name]; b != nil {
+		delete(f.blobs, name)
+		b.removed = true
+		m.recycle(b)
 	}
-	delete(f.blobs, name)
 	return nil
 }
 
@@ -156,6 +175,19 @@ const (
 	largePiece = 512 << 10
 	mostFree   = 128
 )
+
+// recycle takes back the memory of a blob that is removed and that nobody reads any more.
+func (m *Memory) recycle(b *memoryContent) {
+	if !b.removed || b.readers > 0 {
+		return
+	}
+	for _, piece := range b.pieces {
+		if cap(piece) >= largePiece && len(m.free) < mostFree {
+			m.free = append(m.free, piece[:0])
+		}
+	}
+	b.pieces = nil
+}
 
 func (m *Memory) memory() []byte {
 	m.mu.Lock()
@@ -175,12 +207,15 @@ type memoryBlob struct {
 }
 
 func (b *memoryBlob) Write(p []byte) (int, error) {
-	if len(p) > 0 {
-		var piece []byte
-		if len(p) >= largePiece {
-			piece = b.store.memory()
-		}
-		b.written = append(b.written, append(piece, p...))
+	last := len(b.written) - 1
+	switch {
+	case len(p) == 0:
+	case last >= 0 && cap(b.written[last])-len(b.written[last]) >= len(p):
+		b.written[last] = append(b.written[last], p...)
+	case len(p) >= largePiece:
+		b.written = append(b.written, append(b.store.memory(), p...))
+	default: // the next small ones find room
+		b.written = append(b.written, append(make([]byte, 0, max(len(p), 64<<10)), p...))
 	}
 	return len(p), nil
 }
@@ -188,7 +223,7 @@ func (b *memoryBlob) Write(p []byte) (int, error) {
 func (b *memoryBlob) Commit() error {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	b.store.flow(b.flow).blobs[b.name] = b.written
+	b.store.flow(b.flow).blobs[b.name] = &memoryContent{pieces: b.written}
 	return nil
 }
 
