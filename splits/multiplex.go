@@ -364,7 +364,7 @@ func (m *multiplex[T, S]) read(f *fetcher[T, S], s *S) (done, read bool, err err
 
 // locate completes an error with the split it is about and how often it was met.
 func locate(err error, split string, tries int) error {
-	if tries > 1 {
+	if tries > 1 && fault.Retryable(err) {
 		return &fault.SourceError{Detail: fault.Detail{
 			Code: "split.retries", Doing: fmt.Sprintf("read a split, %d times in a row", tries), Split: split, Retry: fault.RetryLater, Err: err,
 		}}
