@@ -61,7 +61,7 @@ func (f *storeFlags) open() (openStore, error) {
 	if dir == "" {
 		return openStore{close: nothing}, nil
 	}
-	d, err := checkpoint.OpenDirectory(dir, nil)
+	d, err := checkpoint.OpenDirectory(dir)
 	if err != nil {
 		return openStore{}, err
 	}

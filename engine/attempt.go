@@ -74,6 +74,9 @@ func (a *attempt) try(ctx context.Context) (err error) {
 		} else if cerr != nil {
 			a.log.Debug("closing after a failure", "error", cerr)
 		}
+		if rerr := a.session.Rollback(context.WithoutCancel(ctx)); rerr != nil {
+			a.log.Warn("the state of the failed attempt stays in the checkpoint store until the next start", "error", rerr)
+		}
 	}()
 	if err := a.commits.commit(a.ctx, a.saved); err != nil { // what the run before left
 		return err
@@ -422,6 +425,9 @@ func (a *attempt) save(cp *adfv1.Checkpoint, deltas map[string][]task.Delta) err
 	}
 	if err := a.patiently(a.ctx, "save checkpoint", func() error { return a.session.Save(a.ctx, cp) }); err != nil {
 		return err
+	}
+	if err := a.session.Unpruned(); err != nil {
+		a.log.Warn("old checkpoints could not be removed; the next one tries again", "error", err)
 	}
 	a.saved, a.failures = cp, 0
 	a.epoch.Store(cp.Epoch)

@@ -34,11 +34,11 @@ type Directory struct {
 	dir string
 }
 
-// OpenDirectory uses a directory; it is made at the first save. A nil fsys is the machine's file system.
-func OpenDirectory(dir string, fsys errorfs.FS) (*Directory, error) {
-	if fsys == nil {
-		fsys = errorfs.OS{}
-	}
+// OpenDirectory uses a directory; it is made at the first save.
+func OpenDirectory(dir string) (*Directory, error) { return OpenDirectoryOn(dir, errorfs.OS{}) }
+
+// OpenDirectoryOn is OpenDirectory on another file system, for this module's own tests of disks that fail.
+func OpenDirectoryOn(dir string, fsys errorfs.FS) (*Directory, error) {
 	abs, err := filepath.Abs(dir)
 	if err == nil && dir == "" {
 		err = &fs.PathError{Op: "open", Path: dir, Err: fs.ErrInvalid}

@@ -34,7 +34,7 @@ var ctx = context.Background()
 
 func openDirectory(t *testing.T, dir string, fsys errorfs.FS) *checkpoint.Directory {
 	t.Helper()
-	d, err := checkpoint.OpenDirectory(dir, fsys)
+	d, err := checkpoint.OpenDirectoryOn(dir, fsys)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,18 +152,18 @@ func TestNotADirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	message := func(err error) string { return strings.ReplaceAll(fmt.Sprint(err), dir, "DIR") }
-	_, err := checkpoint.OpenDirectory(file, nil)
+	_, err := checkpoint.OpenDirectory(file)
 	const want = "runtime: open the checkpoint directory: open DIR/file: not a directory [checkpoint.not_a_directory]; " +
 		"choose another checkpoint directory, or move the file away"
 	if got := message(err); got != want || fault.Retryable(err) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if _, err = checkpoint.OpenDirectory(filepath.Join(file, "below"), nil); message(err) !=
+	if _, err = checkpoint.OpenDirectory(filepath.Join(file, "below")); message(err) !=
 		"runtime: open the checkpoint directory: stat DIR/file/below: not a directory [checkpoint.not_a_directory]; "+
 			"choose another checkpoint directory, or move the file away" {
 		t.Error(message(err))
 	}
-	if _, err = checkpoint.OpenDirectory("", nil); message(err) !=
+	if _, err = checkpoint.OpenDirectory(""); message(err) !=
 		"runtime: open the checkpoint directory: open : invalid argument [checkpoint.path]; choose another checkpoint directory" {
 		t.Error(message(err))
 	}
@@ -451,7 +451,7 @@ const raceEpochs = 50
 
 // raceChild tries to create every epoch, and prints those it won.
 func raceChild(dir string) {
-	d, err := checkpoint.OpenDirectory(dir, nil)
+	d, err := checkpoint.OpenDirectory(dir)
 	for e := int64(1); e <= raceEpochs && err == nil; e++ {
 		err = d.CreateEpoch(ctx, "flights", e, bytes.Repeat(fmt.Append(nil, os.Getpid()), 1000))
 		switch {

@@ -18,7 +18,7 @@ func TestDirectory(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) func() checkpoint.Store {
 		dir := t.TempDir()
 		return func() checkpoint.Store {
-			d, err := checkpoint.OpenDirectory(dir, nil)
+			d, err := checkpoint.OpenDirectory(dir)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -78,7 +78,7 @@ func TestDirectory(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) func() checkpoint.Store {
 		dir := t.TempDir()
 		return func() checkpoint.Store { // each client has a server of its own
-			d, err := checkpoint.OpenDirectory(dir, nil)
+			d, err := checkpoint.OpenDirectory(dir)
 			must(t, err)
 			return dial(t, listen(t, d))
 		}
@@ -88,7 +88,7 @@ func TestDirectory(t *testing.T) {
 func TestErrorsComeThrough(t *testing.T) {
 	dir := t.TempDir()
 	disk := errorfs.Wrap(errorfs.OS{})
-	d, err := checkpoint.OpenDirectory(dir, disk)
+	d, err := checkpoint.OpenDirectoryOn(dir, disk)
 	must(t, err)
 	c := dial(t, listen(t, d))
 	must(t, c.CreateEpoch(ctx, "flow", 1, nil))
@@ -139,7 +139,7 @@ func TestErrorsComeThrough(t *testing.T) {
 // TestAClientThatGoes leaves a blob in the middle: nothing of it stays.
 func TestAClientThatGoes(t *testing.T) {
 	dir := t.TempDir()
-	d, err := checkpoint.OpenDirectory(dir, nil)
+	d, err := checkpoint.OpenDirectory(dir)
 	must(t, err)
 	address := listen(t, d)
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -226,7 +226,7 @@ func serve(dir, address string) {
 	if address == "" {
 		address = "127.0.0.1:0"
 	}
-	d, err := checkpoint.OpenDirectory(dir, nil)
+	d, err := checkpoint.OpenDirectory(dir)
 	if err == nil {
 		var l net.Listener
 		if l, err = net.Listen("tcp", address); err == nil {
