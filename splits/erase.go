@@ -29,6 +29,14 @@ type erased[T any, S Split] struct {
 func (e *erased[T, S]) Boundedness() Boundedness { return e.src.Boundedness() }
 func (e *erased[T, S]) Codec() row.AnyCodec      { return e.record }
 
+// NotReplayable passes on why the source can not be read again, if it has that method.
+func (e *erased[T, S]) NotReplayable() string {
+	if s, ok := e.src.(interface{ NotReplayable() string }); ok {
+		return s.NotReplayable()
+	}
+	return ""
+}
+
 func (e *erased[T, S]) NewEnumerator(ctx context.Context, ec AnyEnumeratorContext, restored *State) (AnyEnumerator, error) {
 	tc := &typedContext[S]{any: ec, codec: e.src.Codec()}
 	enum, err := e.src.Enumerator(ctx, tc, restored)

@@ -246,7 +246,7 @@ func (x *session) end(why error) {
 	close(x.gone)
 }
 
-// call calls the enumerator, under its lock. Its error ends the server.
+// call follows every call of the enumerator, whose error ends the server.
 func (s *Server) call(err error) {
 	if err != nil {
 		s.fail(err)
@@ -334,14 +334,15 @@ func (s *Server) leave(x *session, why error) {
 	}
 	delete(s.sessions, x.reader)
 	x.end(why)
-	s.call(s.enum.AddSplitsBack(s.ctx, x.has(), x.reader))
+	err := s.enum.AddSplitsBack(s.ctx, x.has(), x.reader)
 	for _, reader := range (*enumContext)(s).Readers() {
-		// What the enumerator answered these readers holds no longer.
-		if o := s.sessions[reader]; o != nil && o.noMore && !o.told {
+		// What the enumerator answered these readers holds no longer. They are asked for anew before anything is settled.
+		if o := s.sessions[reader]; o != nil && o.noMore && !o.told && err == nil {
 			o.noMore = false
-			s.call(s.enum.HandleSplitRequest(s.ctx, o.reader))
+			err = s.enum.HandleSplitRequest(s.ctx, o.reader)
 		}
 	}
+	s.call(err)
 }
 
 // take takes one message of a reader.

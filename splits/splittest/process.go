@@ -202,6 +202,15 @@ func (h Harness[T, S]) killOne(tb TB, again bool) {
 		return err == nil
 	})
 	f.start(1, 0)
+	if !again && src.Boundedness() == splits.Bounded { // the other one waits, with nothing left to read
+		since := time.Now()
+		f.until("the second reader has nothing left", func() bool {
+			if r, ok := f.standing[1]; !ok || len(r.Splits) > 0 {
+				since = time.Now()
+			}
+			return time.Since(since) > 100*time.Millisecond
+		})
+	}
 	f.checkpoint()
 	f.end(victim, true)
 	if again {
@@ -237,7 +246,9 @@ type family struct {
 	env     []string
 	server  *splitsrpc.Server
 	counted map[int64]int64 // by session: the report up to which its records count
-	all     []*child
+	// standing is where the readers stood at the last checkpoint.
+	standing map[int]splitsrpc.ReaderState
+	all      []*child
 }
 
 type child struct {
@@ -309,8 +320,10 @@ func (f *family) kill() {
 func (f *family) checkpoint() {
 	f.tb.Helper()
 	err := f.server.Checkpoint(context.Background(), func(_ context.Context, c splitsrpc.Checkpoint) error {
+		f.standing = map[int]splitsrpc.ReaderState{}
 		for _, r := range c.Readers {
 			f.counted[r.Session] = r.Snapshot
+			f.standing[r.Reader] = r
 		}
 		return nil
 	})
