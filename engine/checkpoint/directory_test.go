@@ -63,7 +63,7 @@ var nonce = regexp.MustCompile(`[0-9a-f]{16}`)
 
 func TestLayout(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "not", "there", "yet")
-	d := openDirectory(t, dir, nil)
+	d := openDirectory(t, dir, errorfs.OS{})
 	if all, err := d.Epochs(ctx, "flights"); len(all) > 0 || err != nil {
 		t.Fatal(all, err)
 	}
@@ -118,7 +118,7 @@ func writeBlob(t *testing.T, d *checkpoint.Directory, name string) {
 
 func TestNamesStayInTheirPlace(t *testing.T) {
 	dir := t.TempDir()
-	d := openDirectory(t, dir, nil)
+	d := openDirectory(t, dir, errorfs.OS{})
 	for _, bad := range []string{"", ".", "..", "a/b", "../a", ".a", "a b", "a\x00", "é", strings.Repeat("a", 201)} {
 		_, e1 := d.Epochs(ctx, bad)
 		_, e2 := d.ReadEpoch(ctx, bad, 1)
@@ -168,7 +168,7 @@ func TestNotADirectory(t *testing.T) {
 		t.Error(message(err))
 	}
 	// A file where the flow's directory should be.
-	d := openDirectory(t, dir, nil)
+	d := openDirectory(t, dir, errorfs.OS{})
 	err = d.CreateEpoch(ctx, "file", 1, nil)
 	if message(err) != "runtime: save epoch 1: mkdir DIR/file: not a directory (flow file) [checkpoint.not_a_directory]; "+
 		"choose another checkpoint directory, or move the file away" || fault.Retryable(err) {
@@ -270,7 +270,7 @@ func TestEpochsUnderFaults(t *testing.T) {
 			}
 			failed := err != nil
 			// What another process finds now.
-			other := openDirectory(t, dir, nil)
+			other := openDirectory(t, dir, errorfs.OS{})
 			got, err := other.ReadEpoch(ctx, "flights", 1)
 			there := err == nil
 			switch {
@@ -343,7 +343,7 @@ func TestBlobsUnderFaults(t *testing.T) {
 			if err == nil || !fault.Retryable(err) {
 				t.Fatalf("%s: got %v, want an error that a retry helps against", what, err)
 			}
-			other := openDirectory(t, dir, nil)
+			other := openDirectory(t, dir, errorfs.OS{})
 			if r, err := other.ReadBlob(ctx, "flights", "b", 0, int64(len(content))); err == nil {
 				got := bytes.Buffer{}
 				if _, err := got.ReadFrom(r); err != nil || !bytes.Equal(got.Bytes(), content) {
@@ -380,7 +380,7 @@ func TestBlobsUnderFaults(t *testing.T) {
 // TestReadingUnderFaults has a disk that can not be read: that is not the same as nothing being there.
 func TestReadingUnderFaults(t *testing.T) {
 	dir := t.TempDir()
-	d := openDirectory(t, dir, nil)
+	d := openDirectory(t, dir, errorfs.OS{})
 	if err := d.CreateEpoch(ctx, "flights", 1, []byte("epoch")); err != nil {
 		t.Fatal(err)
 	}
@@ -435,7 +435,7 @@ func TestProcessesRace(t *testing.T) {
 	if len(winners) != raceEpochs {
 		t.Fatalf("%d epochs were won, want %d", len(winners), raceEpochs)
 	}
-	d := openDirectory(t, dir, nil)
+	d := openDirectory(t, dir, errorfs.OS{})
 	for e := int64(1); e <= raceEpochs; e++ {
 		got, err := d.ReadEpoch(ctx, "flights", e)
 		if err != nil || string(got) != strings.Repeat(winners[fmt.Sprint(e)], 1000) {
