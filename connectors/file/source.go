@@ -145,6 +145,9 @@ func (s *Source[T]) infer() (*row.Schema, error) {
 	return nil, err
 }
 
+// Schemaless says that a flow in a file must declare a schema, or say infer.
+func (s *Source[T]) Schemaless() bool { return true }
+
 // Boundedness is Unbounded for a source that watches.
 func (s *Source[T]) Boundedness() splits.Boundedness {
 	if s.Watch > 0 {

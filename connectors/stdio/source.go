@@ -94,8 +94,14 @@ func (s *Source[T]) recordCodec(ctx context.Context) (*row.Codec[T], error) {
 // name is what messages call the stream.
 const name = "stdin"
 
+// Schemaless says that a flow in a file must declare a schema, or say infer.
+func (s *Source[T]) Schemaless() bool { return true }
+
 // Boundedness is Bounded: the input ends.
 func (s *Source[T]) Boundedness() splits.Boundedness { return splits.Bounded }
+
+// NotReplayable says why a run can not go back to the middle of the input.
+func (s *Source[T]) NotReplayable() string { return "a pipe has no past" }
 
 // Codec is that of the splits.
 func (s *Source[T]) Codec() splits.Codec[Split] { return splits.JSON[Split]() }

@@ -7,8 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/activedataflow/adf"
-	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/connectors/connectortest"
 	"github.com/activedataflow/adf/record/row"
 	"github.com/activedataflow/adf/sinks"
 	"github.com/activedataflow/adf/sinks/sinktest"
@@ -70,8 +69,4 @@ func readAll(dir string) (all []row.Row, err error) {
 	return all, err
 }
 
-func TestRegister(t *testing.T) {
-	if err := Register(connectors.NewRegistry(adf.Version)); err != nil {
-		t.Fatal(err)
-	}
-}
+func TestOptions(t *testing.T) { connectortest.Run(t, Register) }
