@@ -147,7 +147,7 @@ func parseColumn(text, name, kind string, seed int64) (column, row.Field, error)
 		f.Type.Kind = row.KindString
 	default:
 		_, _, err := refuse(wantKind)
-		err.(*columnError).fix = connectors.DidYouMean(word, []string{"sequence", "int", "float", "bool", "pick", "key", "text", "time"})
+		err.(*columnError).fix = fault.DidYouMean(word, []string{"sequence", "int", "float", "bool", "pick", "key", "text", "time"})
 		return column{}, f, err
 	}
 	return c, f, nil

@@ -14,7 +14,7 @@ import (
 // Register registers the connector.
 func Register(r *connectors.Registry) error {
 	return r.Source(connectors.Descriptor{
-		Name: "generate", Doc: "Makes records up, each from its number and a seed.", Version: "0.1.0", Core: ">=0.1.0, <1.0.0",
+		Name: "generate", Doc: "Makes records up, each from its number and a seed.", Version: "0.1.0", Core: ">=0.1.0-0, <1.0.0",
 	}, func() connectors.SourceConfig { return &Source[row.Row]{} })
 }
 

@@ -15,30 +15,45 @@ import (
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/record/row"
+	"github.com/activedataflow/adf/splits"
 	"github.com/activedataflow/adf/splits/splittest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	splittest.Child(map[string]func() (splits.Any, error){
+		"orders": func() (splits.Any, error) {
+			s := orders()
+			c, err := s.RecordCodec()
+			return splits.Erase(s, c), err
+		},
+	})
+	goleak.VerifyTestMain(m)
+}
+
+type order struct {
+	ID   int64
+	User string
+}
+
+func makeOrder(n int64) order { return order{n, fmt.Sprint("user", n%7)} }
+
+func orders() *Source[order] { return &Source[order]{Make: makeOrder, Records: 23_456, Splits: 5} }
 
 func TestConformance(t *testing.T) {
-	type order struct {
-		ID   int64
-		User string
-	}
-	make := func(n int64) order { return order{n, fmt.Sprint("user", n%7)} }
 	want := func(n int64) (all []order) {
 		for i := range n {
-			all = append(all, make(i))
+			all = append(all, makeOrder(i))
 		}
 		return all
 	}
 	t.Run("typed", func(t *testing.T) {
 		splittest.Run(t, splittest.Harness[order, Split]{
 			New: func(splittest.TB) splittest.Input[order, Split] {
-				return splittest.Input[order, Split]{Source: &Source[order]{Make: make, Records: 23_456, Splits: 5}}
+				return splittest.Input[order, Split]{Source: orders()}
 			},
-			Want:  want(23_456),
-			Fixed: true,
+			Want:    want(23_456),
+			Fixed:   true,
+			Process: "orders",
 		})
 	})
 	t.Run("rows", func(t *testing.T) {
@@ -64,7 +79,7 @@ func TestConformance(t *testing.T) {
 	t.Run("paced", func(t *testing.T) {
 		splittest.Run(t, splittest.Harness[order, Split]{
 			New: func(splittest.TB) splittest.Input[order, Split] {
-				return splittest.Input[order, Split]{Source: &Source[order]{Make: make, Records: 1_000, Rate: 100_000}}
+				return splittest.Input[order, Split]{Source: &Source[order]{Make: makeOrder, Records: 1_000, Rate: 100_000}}
 			},
 			Want:  want(1_000),
 			Fixed: true,

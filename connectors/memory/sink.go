@@ -37,6 +37,8 @@ type Sink[T any] struct {
 	Before func(ctx context.Context) error
 }
 
+var _ sinks.Sink[row.Row] = (*Sink[row.Row])(nil)
+
 // To is a sink that writes to a store exactly once.
 func To[T any](s *Store[T]) *Sink[T] { return &Sink[T]{Store: s} }
 

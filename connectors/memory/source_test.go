@@ -3,7 +3,6 @@ package memory
 import (
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,15 +157,4 @@ func TestRows(t *testing.T) {
 	if c, err := s.RecordCodec(); err != nil || !c.Schema().Equal(schema) {
 		t.Errorf("got %v, %v", c, err)
 	}
-}
-
-func ExampleSource() {
-	s := Values("to", "be", "or", "not")
-	c, err := s.RecordCodec()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return
-	}
-	fmt.Println(splits.Erase(s, c).Codec().Schema())
-	// Output: value string not null
 }
