@@ -139,7 +139,7 @@ type Violation struct {
 	Fix string
 }
 
-// Error is `file:line:col path: got X, want Y`.
+// Error is `file:line:col path: got X, want Y`; what is zero is left out.
 func (v Violation) Error() string {
 	var b strings.Builder
 	if v.File != "" {
