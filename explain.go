@@ -57,7 +57,7 @@ func (g *Graph) Explain() Explanation {
 				en.Notes = append(en.Notes, fmt.Sprintf("event time, records up to %s out of order", n.Time.OutOfOrderness))
 			}
 			if why := n.NotReplayable(); why != "" {
-				en.Notes = append(en.Notes, why)
+				en.Notes = append(en.Notes, "can not be read again: "+why)
 			}
 		case KindKeyed:
 			if n.Keyed.OrderDependent() {

@@ -21,13 +21,15 @@ type Flow struct {
 	byName map[string]*Node
 	errors row.AnyCodec
 	wrong  []fault.Violation
+	// partial says that a node could not be made, which has been told; what is unread or missing because of it is not told too.
+	partial bool
 }
 
 // New starts a flow. The name is its identity: checkpoints and committed output belong to it.
 func New(name string) *Flow {
 	f := &Flow{name: name, byName: map[string]*Node{}, errors: sinks.DeadLetters()}
 	if !nameRule.MatchString(name) {
-		f.refuse(Place{}, "flow", fmt.Sprintf("%q", name), wantName, "flow.name")
+		f.refuse(caller(), "flow", fmt.Sprintf("%q", name), wantName, "flow.name")
 	}
 	return f
 }
@@ -39,12 +41,12 @@ func (f *Flow) Name() string { return f.name }
 func (f *Flow) ErrorsAsRows() { f.errors = row.RowCodec(f.errors.Schema()) }
 
 // Errors are the failed records of all nodes, each with where and why it failed. Whoever takes them lets every node go on
-// after a record that fails.
+// after a record that fails, those aside that failed records themselves go through.
 func (f *Flow) Errors() Stream[sinks.DeadLetter] {
 	return Stream[sinks.DeadLetter]{f: f, from: []Ref{allErrors}, codec: sinks.DeadLetters()}
 }
 
-// allErrors stands for the errors outputs of all nodes that do not come after the one that reads it.
+// allErrors stands for the errors outputs of all nodes but those that come after it.
 var allErrors = Ref{"*", PortErrors}
 
 var nameRule = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{0,62}$`)
@@ -57,15 +59,20 @@ func (f *Flow) Add(n *Node) {
 	if n.Place == (Place{}) {
 		n.Place = caller()
 	}
+	missing := slices.IndexFunc(n.Inputs, func(e Edge) bool { return e.From != allErrors && f.byName[e.From.Node] == nil })
 	switch before, twice := f.byName[n.Name]; {
 	case !nameRule.MatchString(n.Name):
 		f.refuse(n.Place, "name", fmt.Sprintf("%q", n.Name), wantName, "flow.name")
 	case twice:
 		f.refuse(n.Place, n.Name, "a second node of this name", "names used once; the first is a "+before.Kind.String()+at(before.Place), "flow.duplicate")
+	case missing >= 0:
+		f.refuse(n.Place, n.Name+".from", n.Inputs[missing].From.String(), "a node that was added before", "flow.from")
 	default:
 		f.byName[n.Name] = n
 		f.nodes = append(f.nodes, n)
+		return
 	}
+	f.partial = true
 }
 
 // Codec is that of an output; nil when there is none.
@@ -130,7 +137,7 @@ func (f *Flow) connect(g *Graph) {
 				continue
 			}
 			for _, from := range f.nodes {
-				if !f.comesAfter(from, n) {
+				if !f.afterErrors(from) {
 					inputs[n] = append(inputs[n], Edge{From: Ref{from.Name, PortErrors}})
 				}
 			}
@@ -165,11 +172,10 @@ func (f *Flow) connect(g *Graph) {
 	}
 }
 
-// comesAfter says whether n is m or reads from it, directly or not.
-func (f *Flow) comesAfter(n, m *Node) bool {
-	return n == m || slices.ContainsFunc(n.Inputs, func(e Edge) bool {
-		from := f.byName[e.From.Node]
-		return from != nil && f.comesAfter(from, m)
+// afterErrors says whether a node reads allErrors, directly or not. It has no part in them: two that did would feed each other.
+func (f *Flow) afterErrors(n *Node) bool {
+	return slices.ContainsFunc(n.Inputs, func(e Edge) bool {
+		return e.From == allErrors || f.afterErrors(f.byName[e.From.Node])
 	})
 }
 
@@ -189,13 +195,11 @@ func (f *Flow) check(g *Graph) {
 		for i, e := range n.Inputs {
 			f.checkEdge(g, n, i, e)
 		}
-		if n.Kind == KindKeyed && n.Keyed.EventTime() {
-			for _, s := range g.sourcesOf(n) {
-				if s.Time == nil {
-					f.refuse(n.Place, n.Name, fmt.Sprintf("a window over records of %s, which have no event time", s.Name),
-						"sources with event time (time: {field: …} or EventTime)", "flow.time")
-				}
-			}
+		if n.Kind == KindKeyed {
+			f.checkKeyed(g, n)
+		}
+		if f.partial {
+			continue
 		}
 		if n.Kind != KindSink && len(g.reads[Ref{n.Name, PortMain}]) == 0 {
 			f.refuse(n.Place, n.Name, "an output that nobody reads", "a step or sink that reads from "+n.Name, "flow.unread")
@@ -204,20 +208,62 @@ func (f *Flow) check(g *Graph) {
 			f.refuse(n.Place, n.Name, "on_error: emit, and nobody reads "+n.Name+".errors", "a sink or step that reads from "+n.Name+".errors", "flow.errors_unread")
 		}
 	}
-	if sources == 0 {
+	if sources == 0 && !f.partial {
 		f.refuse(Place{}, "sources", "none", "at least one source", "flow.sources")
 	}
-	if sinks == 0 {
+	if sinks == 0 && !f.partial {
 		f.refuse(Place{}, "sinks", "none", "at least one sink", "flow.sinks")
 	}
 }
 
-func (f *Flow) checkEdge(g *Graph, n *Node, i int, e Edge) {
-	from := g.byName[e.From.Node]
-	if from == nil {
-		f.refuse(n.Place, n.Name+".from", e.From.String(), "a node of this flow", "flow.from")
+// checkKeyed finds what is wrong with the event time of a keyed step.
+func (f *Flow) checkKeyed(g *Graph, n *Node) {
+	if atEnd(n) && !g.Bounded(n) {
+		f.refuse(n.Place, n.Name+".window", noWindow, wantWindow, ruleWindow)
+	}
+	if !n.Keyed.EventTime() {
 		return
 	}
+	for _, s := range g.sourcesOf(n) {
+		if s.Time == nil {
+			f.refuse(n.Place, n.Name, fmt.Sprintf("a window over records of %s, which have no event time", s.Name),
+				"sources with event time (time: {field: …} or EventTime)", ruleTime)
+		}
+	}
+	for _, s := range g.timeless(n) {
+		f.refuse(n.Place, n.Name, fmt.Sprintf("a window over results of %s, which come at the end and have no event time", s.Name), "a window for "+s.Name, ruleTime)
+	}
+}
+
+// What an aggregate without a window can not be over.
+const (
+	noWindow   = "no window over input that does not end"
+	wantWindow = "a window, as {tumbling: 24h}"
+)
+
+// atEnd says whether a step gives its results at the end of its input and not before.
+func atEnd(n *Node) bool {
+	k, ok := n.Keyed.(interface{ AtEnd() bool })
+	return ok && k.AtEnd()
+}
+
+// timeless are the steps above a node whose results reach it without event time.
+func (g *Graph) timeless(n *Node) []*Node {
+	var all []*Node
+	for _, e := range n.Inputs {
+		switch from := g.byName[e.From.Node]; {
+		case e.From.Port == PortMain && from.Kind == KindKeyed && atEnd(from):
+			all = append(all, from)
+		case e.From.Port == PortMain && from.Kind == KindKeyed && from.Keyed.EventTime():
+		default:
+			all = append(all, g.timeless(from)...)
+		}
+	}
+	return all
+}
+
+func (f *Flow) checkEdge(g *Graph, n *Node, i int, e Edge) {
+	from := g.byName[e.From.Node]
 	if from.Kind == KindSink && e.From.Port != PortErrors {
 		f.refuse(n.Place, n.Name+".from", "the sink "+from.Name, "a source or step: sinks have no output", "flow.from")
 		return
@@ -226,16 +272,21 @@ func (f *Flow) checkEdge(g *Graph, n *Node, i int, e Edge) {
 		f.refuse(n.Place, n.Name+".from", e.From.String(), "the late output of a step with a window", "flow.late")
 		return
 	}
+	codec := from.Codec(e.From.Port, g.Errors)
 	first := n.Inputs[0]
-	if i > 0 && e.Input == first.Input && g.byName[first.From.Node] != nil {
-		a, b := g.byName[first.From.Node].Codec(first.From.Port, g.Errors).Schema(), from.Codec(e.From.Port, g.Errors).Schema()
+	if i > 0 && e.Input == first.Input {
+		a, b := g.byName[first.From.Node].Codec(first.From.Port, g.Errors).Schema(), codec.Schema()
 		if !a.Equal(b) {
-			f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s with (%s)", e.From, b), fmt.Sprintf("the fields of %s (%s)", first.From, a), "flow.union")
+			f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s with (%s)", e.From, b), fmt.Sprintf("the fields of %s (%s)", first.From, a), ruleUnion)
+			return
 		}
+	}
+	if got, want := fmt.Sprintf("%T", codec.NewBatch()), fmt.Sprintf("%T", n.in(e.Input).NewBatch()); got != want {
+		f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s, which gives %s", e.From, got), want, "flow.type")
 	}
 }
 
-// sourcesOf are the sources above a node, those behind errors outputs aside: dead letters keep the time of their record.
+// sourcesOf are the sources above a node, those behind errors outputs too: dead letters keep the time of their record.
 func (g *Graph) sourcesOf(n *Node) []*Node {
 	if n.Kind == KindSource {
 		return []*Node{n}

@@ -83,6 +83,17 @@ func (n *Node) Codec(port string, errors row.AnyCodec) row.AnyCodec {
 	return n.Out
 }
 
+// in is the codec of one of the node's inputs.
+func (n *Node) in(input int) row.AnyCodec {
+	switch n.Kind {
+	case KindOp:
+		return n.Op.In()
+	case KindKeyed:
+		return n.Keyed.Inputs()[input]
+	}
+	return n.Out
+}
+
 // Place is where in a file a node was written; Col is 0 when it is unknown.
 type Place struct {
 	File      string

@@ -28,10 +28,10 @@ type Stream[T any] struct {
 // From adds a source. Its name is part of the flow's state: keep it.
 func From[T any, S splits.Split](f *Flow, name string, src splits.Source[T, S]) Stream[T] {
 	n := &Node{Name: name, Kind: KindSource, Place: caller()}
-	var codec *row.Codec[T]
 	if !f.configured(n, src) {
 		return broken[T](f, n)
 	}
+	var codec *row.Codec[T]
 	var err error
 	if typed, ok := src.(splits.Typed[T]); ok {
 		codec, err = typed.RecordCodec()
@@ -49,18 +49,22 @@ func From[T any, S splits.Split](f *Flow, name string, src splits.Source[T, S]) 
 
 // configured checks a connector that was configured in Go, as a file's configuration would be, and notes its name and options.
 func (f *Flow) configured(n *Node, connector any) (ok bool) {
+	if connector == nil {
+		f.fail(n, errors.New("nil"))
+		return false
+	}
 	n.Type = connectorName(connector)
 	c, ok := connector.(connectors.Config)
 	if !ok {
 		return true
 	}
-	wrong := connectors.Check(c, n.Name+"."+n.Type)
-	for _, v := range wrong {
-		v.File, v.Line, v.Col = n.Place.File, n.Place.Line, n.Place.Col
-		f.Refuse(v)
+	wrong := connectors.Check(c, n.Type)
+	if len(wrong) > 0 {
+		f.fail(n, fault.Config(wrong...))
+		return false
 	}
 	n.Config = connectors.Redact(c)
-	return len(wrong) == 0
+	return true
 }
 
 // connectorName is the name of the connector's package, which is the name it is registered by.
@@ -79,6 +83,7 @@ func connectorName(connector any) string {
 
 // fail notes an error that made a node impossible.
 func (f *Flow) fail(n *Node, err error) {
+	f.partial = true
 	var c *fault.ConfigurationError
 	if errors.As(err, &c) && len(c.Violations) > 0 {
 		for _, v := range c.Violations {
@@ -93,7 +98,9 @@ func (f *Flow) fail(n *Node, err error) {
 
 // broken gives a stream whose uses are passed over, so that one mistake is told once.
 func broken[T any](f *Flow, n *Node) Stream[T] {
-	f.byName[n.Name] = n // so that those who read from it are not told that it is missing
+	if f.byName[n.Name] == nil {
+		f.byName[n.Name] = n // its name is taken all the same
+	}
 	return Stream[T]{f: f}
 }
 
@@ -116,6 +123,15 @@ func (s Stream[T]) node() *Node {
 	return s.f.byName[s.from[0].Node]
 }
 
+// path names the outputs that the stream consists of.
+func (s Stream[T]) path() string {
+	all := make([]string, len(s.from))
+	for i, r := range s.from {
+		all[i] = r.String()
+	}
+	return strings.Join(all, ", ")
+}
+
 // EventTime says when the records of a source happened, and how far behind the newest record of its split one may come. It goes right behind From.
 func (s Stream[T]) EventTime(when func(T) time.Time, outOfOrderness time.Duration) Stream[T] {
 	if !s.ok() {
@@ -123,8 +139,11 @@ func (s Stream[T]) EventTime(when func(T) time.Time, outOfOrderness time.Duratio
 	}
 	n := s.node()
 	if n == nil || n.Kind != KindSource {
-		s.f.refuse(caller(), fmt.Sprint(s.from), "EventTime", "it right behind From: only sources have event time", "flow.time")
+		s.f.refuse(caller(), s.path(), "EventTime", "it right behind From: only sources have event time", ruleTime)
 		return s
+	}
+	if outOfOrderness < 0 {
+		s.f.refuse(caller(), n.Name, fmt.Sprintf("records up to %s out of order", outOfOrderness), "0 or more", ruleTime)
 	}
 	n.Time = &EventTime{OutOfOrderness: outOfOrderness, Set: func(b record.Any, _ func(int, error)) error {
 		batch := b.(*record.Batch[T])
@@ -138,9 +157,15 @@ func (s Stream[T]) EventTime(when func(T) time.Time, outOfOrderness time.Duratio
 
 // IdleAfter lets the clock move the watermark of a split that had no record for d. It goes behind EventTime.
 func (s Stream[T]) IdleAfter(d time.Duration) Stream[T] {
-	if n := s.node(); s.ok() && (n == nil || n.Time == nil) {
-		s.f.refuse(caller(), fmt.Sprint(s.from), "IdleAfter", "it behind EventTime", "flow.time")
-	} else if s.ok() {
+	if !s.ok() {
+		return s
+	}
+	switch n := s.node(); {
+	case n == nil || n.Time == nil:
+		s.f.refuse(caller(), s.path(), "IdleAfter", "it behind EventTime", ruleTime)
+	case d <= 0:
+		s.f.refuse(caller(), n.Name, fmt.Sprintf("idle after %s", d), "more than 0", ruleTime)
+	default:
 		n.Time.IdleAfter = d
 	}
 	return s
@@ -148,10 +173,12 @@ func (s Stream[T]) IdleAfter(d time.Duration) Stream[T] {
 
 // Parallelism sets how many lanes or workers the node behind the stream has; otherwise the runtime decides.
 func (s Stream[T]) Parallelism(n int) Stream[T] {
+	if !s.ok() {
+		return s
+	}
 	switch at := s.node(); {
-	case !s.ok():
 	case at == nil || at.Kind == KindOp:
-		s.f.refuse(caller(), fmt.Sprint(s.from), "Parallelism", "it right behind a source or a keyed step: other steps run where their input is", "flow.parallelism")
+		s.f.refuse(caller(), s.path(), "Parallelism", "it right behind a source or a keyed step: other steps run where their input is", "flow.parallelism")
 	case n < 1:
 		s.f.refuse(caller(), at.Name, fmt.Sprintf("parallelism %d", n), "1 or more", "flow.parallelism")
 	default:
@@ -162,6 +189,9 @@ func (s Stream[T]) Parallelism(n int) Stream[T] {
 
 // Errors are the records that failed in the node behind the stream; taking them lets the node go on after such a record.
 func (s Stream[T]) Errors() Stream[sinks.DeadLetter] {
+	if !s.ok() {
+		return Stream[sinks.DeadLetter]{f: s.f}
+	}
 	e := Stream[sinks.DeadLetter]{f: s.f, codec: sinks.DeadLetters()}
 	for _, r := range s.from {
 		e.from = append(e.from, Ref{r.Node, PortErrors})
@@ -174,7 +204,11 @@ func Union[T any](s Stream[T], more ...Stream[T]) Stream[T] {
 	u := Stream[T]{s.f, slices.Clone(s.from), s.codec}
 	for _, m := range more {
 		u.from = append(u.from, m.from...)
-		if !m.ok() {
+		switch {
+		case !m.ok():
+			u.codec = nil
+		case s.ok() && m.f != s.f:
+			s.f.refuse(caller(), m.path(), "a stream of the flow "+m.f.name, "streams of one flow", ruleUnion)
 			u.codec = nil
 		}
 	}
@@ -243,7 +277,16 @@ func (s Stream[T]) To(name string, sink sinks.Sink[T]) {
 type Keyed[T, K any] struct {
 	Stream[T]
 	key    func(T) K
-	window operators.Window
+	window *operators.Window
+}
+
+// windowConfig is a window as plans and explain show it.
+func windowConfig(w operators.Window) map[string]any {
+	c := map[string]any{"tumbling": connectors.FormatDuration(w.Size), "allowed_lateness": connectors.FormatDuration(w.Lateness)}
+	if w.Offset != 0 {
+		c["offset"] = connectors.FormatDuration(w.Offset)
+	}
+	return c
 }
 
 // KeyBy gives records a key: a bool, a number, a string, a time, or a struct of those.
@@ -251,7 +294,7 @@ func KeyBy[T, K any](s Stream[T], key func(T) K) Keyed[T, K] { return Keyed[T, K
 
 // Window cuts each key's records by event time. Without it, an aggregate gives one result per key at the end of the input.
 func (k Keyed[T, K]) Window(w Window) Keyed[T, K] {
-	k.window = w.w
+	k.window = &w.w
 	return k
 }
 
@@ -284,24 +327,42 @@ func (r Result[T, R]) Late() Stream[T] { return r.late }
 
 // Aggregate gives one result per key and window.
 func Aggregate[T, K, A, R any](k Keyed[T, K], name string, agg operators.Aggregator[T, K, A, R]) Result[T, R] {
-	return keyed[T, R](k.Stream, name, "aggregate", func(*row.Codec[R]) (operators.AnyKeyed, error) {
-		return operators.Aggregate(k.codec, k.key, k.window, agg)
+	var w operators.Window
+	var config map[string]any
+	if k.window != nil {
+		w = *k.window
+		config = map[string]any{"window": windowConfig(w)}
+	}
+	return keyed[T, R](k.Stream, name, "aggregate", config, func(*row.Codec[R]) (operators.AnyKeyed, error) {
+		if k.window != nil && w.Size <= 0 {
+			return nil, fault.Config(fault.Violation{Path: "window.size", Got: w.Size.String(), Want: "a size of whole milliseconds above zero", Code: "window.size"})
+		}
+		return operators.Aggregate(k.codec, k.key, w, agg)
 	})
 }
 
 // Process runs a function of one's own on each key's records, with state and timers; open makes an instance for each worker. State that
 // was not written for ttl is dropped; zero keeps it for ever.
 func Process[T, K, Out any](k Keyed[T, K], name string, ttl time.Duration, open func() operators.Processor[T, K, Out]) Stream[Out] {
-	return keyed[T, Out](k.Stream, name, "process", func(out *row.Codec[Out]) (operators.AnyKeyed, error) {
+	var config map[string]any
+	if ttl > 0 {
+		config = map[string]any{"ttl": connectors.FormatDuration(ttl)}
+	}
+	return keyed[T, Out](k.Stream, name, "process", config, func(out *row.Codec[Out]) (operators.AnyKeyed, error) {
+		if k.window != nil {
+			return nil, fault.Config(fault.Violation{Path: "window", Got: "a window", Want: "none: Process sets timers of its own", Code: ruleWindow})
+		}
 		return operators.Process(k.codec, out, k.key, ttl, open)
 	}).Stream
 }
 
-func keyed[T, Out any](s Stream[T], name, verb string, op func(out *row.Codec[Out]) (operators.AnyKeyed, error)) Result[T, Out] {
+func keyed[T, Out any](
+	s Stream[T], name, verb string, config map[string]any, op func(out *row.Codec[Out]) (operators.AnyKeyed, error),
+) Result[T, Out] {
 	if !s.ok() {
 		return Result[T, Out]{Stream: Stream[Out]{f: s.f}, late: Stream[T]{f: s.f}}
 	}
-	n := &Node{Name: name, Kind: KindKeyed, Type: verb, Place: caller(), Inputs: s.edges()}
+	n := &Node{Name: name, Kind: KindKeyed, Type: verb, Config: config, Place: caller(), Inputs: s.edges()}
 	out, err := row.CodecOf[Out]()
 	if err == nil {
 		n.Keyed, err = op(out)

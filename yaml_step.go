@@ -173,7 +173,7 @@ func (l *loader) aggregate(s *grammar.Step, n *Node, in *row.Codec[row.Row], bou
 		w = operators.Window{Size: s.Window.Size, Lateness: s.Window.Lateness, Offset: s.Window.Offset}
 	}
 	if w.Size == 0 && !bounded {
-		l.refuse(treeAt(s.Node), s.Path+".window", "no window over input that does not end", "a window, as {tumbling: 24h}", ruleWindow)
+		l.refuse(treeAt(s.Node), s.Path+".window", noWindow, wantWindow, ruleWindow)
 	}
 	var err error
 	if n.Keyed, err = operators.AggregateRows(in.Schema(), assigns(s.By), w, assigns(s.Aggregate)); err != nil {
@@ -184,11 +184,7 @@ func (l *loader) aggregate(s *grammar.Step, n *Node, in *row.Codec[row.Row], bou
 	}
 	n.Config = map[string]any{"by": keys(s.By), "aggregate": columns(s.Aggregate)}
 	if w.Size > 0 {
-		window := map[string]any{"tumbling": connectors.FormatDuration(w.Size), "allowed_lateness": connectors.FormatDuration(w.Lateness)}
-		if w.Offset > 0 {
-			window["offset"] = connectors.FormatDuration(w.Offset)
-		}
-		n.Config["window"] = window
+		n.Config["window"] = windowConfig(w)
 	}
 	l.keyed(s, n, bounded)
 }
@@ -245,7 +241,7 @@ func (l *loader) key(s *grammar.Step, in *row.Schema) (func(row.Row) string, boo
 		i, known := in.Index(a.Expr.Text)
 		if !known {
 			l.refuse(a.Expr.Tree, a.Expr.Path, a.Expr.Show(), "one of the columns "+list(in.Names())+"; a set step before can compute one", ruleColumn).Fix =
-				connectors.DidYouMean(a.Expr.Text, in.Names())
+				fault.DidYouMean(a.Expr.Text, in.Names())
 		}
 		places = append(places, i)
 	}

@@ -49,6 +49,7 @@ func (k *windowed[A]) Inputs() []row.AnyCodec { return []row.AnyCodec{k.in} }
 func (k *windowed[A]) Out() row.AnyCodec      { return k.out }
 func (k *windowed[A]) OrderDependent() bool   { return false }
 func (k *windowed[A]) EventTime() bool        { return !k.windows.all() }
+func (k *windowed[A]) AtEnd() bool            { return k.windows.all() }
 func (k *windowed[A]) OutputDelay() int64     { return k.windows.lateness }
 func (k *windowed[A]) Cells() []state.Cell    { return []state.Cell{k.cell} }
 
