@@ -13,39 +13,45 @@ import (
 
 const module = "github.com/activedataflow/adf"
 
-// rules say, for a folder and everything below it, which folders of the module it may import; the longest matching rule counts. "" is the root
-// package. A folder without a rule fails the test, so that a new one gets a place.
+// rules say of each part of the house which folders it may import. A part is a folder with everything below it, as far as that has no rule of its own, and
+// imports within it are free; "connectors/*" makes each connector a part. What a part may import is a folder, with "/..." also what is below it; "." is
+// the root package. A folder that falls under no rule fails the test, so that a new one gets a place.
 var rules = map[string][]string{
 	"fault":                           {},
-	"internal/errorfs":                {"fault"},
+	"internal/errorfs":                {},
 	"proto/adf/v1":                    {},
 	"proto/adf/service/v1":            {"proto/adf/v1"},
-	"record":                          {"fault", "proto/adf/v1"},
-	"splits":                          {"record", "fault", "proto/adf/v1"},
-	"splits/splitsrpc":                {"splits", "record", "fault", "proto/adf/v1", "proto/adf/service/v1"},
-	"splits/splittest":                {"splits", "record", "fault", "proto/adf/v1", "proto/adf/service/v1"},
-	"sinks":                           {"record", "fault", "proto/adf/v1"},
-	"operators":                       {"record", "fault", "proto/adf/v1"},
-	"internal/yaml":                   {"connectors", "fault"},
-	"connectors":                      {"splits", "sinks", "operators", "record", "fault", "internal/errorfs"},
+	"record":                          {"fault"},
+	"splits":                          {"record/...", "fault", "proto/adf/v1"},
+	"splits/splitsrpc":                {"splits", "fault", "proto/..."},
+	"splits/splittest":                {"splits/...", "record/...", "fault"},
+	"sinks":                           {"record/...", "fault"},
+	"operators":                       {"record/...", "fault", "proto/adf/v1"},
+	"connectors":                      {"splits", "sinks", "record/...", "fault"},
 	"connectors/connectortest":        {"connectors", "fault"},
-	"":                                {"connectors", "splits", "sinks", "operators", "record", "fault", "proto/adf/v1", "internal/yaml"},
+	"connectors/*":                    {"connectors", "splits", "sinks", "record/...", "fault", "internal/errorfs"},
+	"internal/yaml":                   {"connectors", "record/...", "fault"},
+	".":                               {"connectors", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1", "internal/yaml/..."},
+	"engine":                          {".", "engine/...", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
 	"engine/checkpoint":               {"fault", "proto/adf/v1", "internal/errorfs"},
-	"engine/checkpoint/checkpointrpc": {"engine/checkpoint", "fault", "proto/adf/v1", "proto/adf/service/v1"},
-	"engine/task":                     {"", "connectors", "splits", "sinks", "operators", "record", "fault", "proto/adf/v1"},
-	"engine":                          {"", "connectors", "splits", "sinks", "operators", "record", "fault", "proto/adf/v1", "engine/checkpoint", "engine/task"},
-	"cli":                             {"", "engine", "connectors", "splits", "sinks", "operators", "record", "fault", "proto/adf/v1"},
-	"cmd/adf":                         {"", "cli", "engine", "connectors"},
+	"engine/checkpoint/checkpointrpc": {"engine/checkpoint", "fault", "proto/..."},
+	"engine/task":                     {".", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
+	"adftest":                         {".", "engine", "engine/checkpoint", "connectors", "splits", "sinks", "record/...", "fault"},
+	"cli":                             {".", "engine/...", "connectors", "sinks", "record/...", "fault"},
+	"cmd/adf":                         {"cli", "connectors/..."},
+	"examples/lines":                  {"connectors", "splits", "sinks", "record/...", "fault"},
+	"examples/tour":                   {".", "cli", "operators", "connectors/..."},
+	"internal/doccheck":               {},
+	"internal/itest":                  {},
 	"internal/layers":                 {},
-	"internal/itest":                  {"", "engine", "connectors", "record", "operators", "fault"},
 }
 
 // heavy are modules that only some folders may reach, over any number of steps.
 var heavy = map[string][]string{
-	"github.com/apache/beam/":           {"flinkbridge", "cmd/adf"},
-	"github.com/apache/iceberg-go":      {"connectors/iceberg", "cmd/adf"},
-	"github.com/spf13/cobra":            {"cli", "cmd/adf"},
-	"github.com/expr-lang/expr":         {"operators", "", "engine", "cli", "cmd/adf", "internal/itest"},
+	"github.com/apache/beam/":           {"flinkbridge/...", "cmd/adf"},
+	"github.com/apache/iceberg-go":      {"connectors/iceberg/...", "cmd/adf"},
+	"github.com/spf13/cobra":            {"cli", "cmd/adf", "examples/tour"},
+	"github.com/expr-lang/expr":         {"operators/...", ".", "engine/...", "adftest", "cli", "cmd/adf", "examples/tour"},
 	"github.com/redpanda-data/benthos/": {},
 }
 
@@ -73,75 +79,101 @@ func TestImportDirections(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen++
-		check(t, p)
+		for _, wrong := range check(p) {
+			t.Error(wrong)
+		}
 	}
 	if seen < 10 {
 		t.Errorf("got %d packages: the list is not whole", seen)
 	}
 }
 
-func check(t *testing.T, p goPackage) {
-	folder := folderOf(p.ImportPath)
-	rule := ruleOf(folder)
-	if rule == "?" {
-		t.Errorf("%s has no rule", folder)
-		return
+// check says what is wrong with a package's imports.
+func check(p goPackage) (wrong []string) {
+	folder, _ := folderOf(p.ImportPath)
+	part, may := partOf(folder)
+	if part == "" {
+		return []string{folder + " has no rule"}
 	}
 	for _, i := range p.Imports {
-		to := folderOf(i)
-		if to == "?" || under(to, rule) && ruleOf(to) == rule && !strings.HasPrefix(folder, "connectors/") {
+		to, ours := folderOf(i)
+		if !ours {
 			continue
 		}
-		if to == folder || strings.HasPrefix(folder, "connectors/") && strings.HasPrefix(to, folder+"/") {
-			continue
-		}
-		ok := slices.ContainsFunc(rules[rule], func(a string) bool { return allowed(to, a) })
-		if strings.HasPrefix(folder, "connectors/") && strings.HasPrefix(to, "connectors/") {
-			ok = false // no connector stands on another
-		}
-		if strings.HasPrefix(folder, "connectors/") && to == "connectors" {
-			ok = true
-		}
-		if !ok {
-			t.Errorf("%s imports %s, and may only import %v", folder, to, rules[rule])
+		if of, _ := partOf(to); of != part && !allowed(to, may) {
+			wrong = append(wrong, folder+" imports "+to+", and may only import "+strings.Join(may, ", "))
 		}
 	}
 	for prefix, may := range heavy {
-		reaches := slices.ContainsFunc(p.Deps, func(d string) bool { return strings.HasPrefix(d, prefix) })
-		if reaches && !slices.ContainsFunc(may, func(m string) bool { return m == folder || m != "" && under(folder, m) }) {
-			t.Errorf("%s reaches %s, which only %v may", folder, prefix, may)
+		if slices.ContainsFunc(p.Deps, func(d string) bool { return strings.HasPrefix(d, prefix) }) && !allowed(folder, may) {
+			wrong = append(wrong, folder+" reaches "+prefix+", which may only "+strings.Join(may, ", "))
 		}
 	}
+	return wrong
 }
 
-// allowed says whether an import falls under a rule's entry: the folder itself and what is below it, but the root stands for itself alone.
-func allowed(to, entry string) bool {
-	if entry == "" || entry == "connectors" && to == "connectors" {
-		return to == entry
+// folderOf is an import path's folder in the module.
+func folderOf(path string) (folder string, ours bool) {
+	if path == module {
+		return ".", true
 	}
-	return under(to, entry)
+	return strings.CutPrefix(path, module+"/")
+}
+
+// partOf is the part that a folder belongs to, and what it may import: the longest rule counts.
+func partOf(folder string) (part string, may []string) {
+	for name := range rules {
+		rule := name
+		if of, each := strings.CutSuffix(name, "/*"); each {
+			first, _, _ := strings.Cut(strings.TrimPrefix(folder, of+"/"), "/")
+			name = of + "/" + first
+		}
+		if under(folder, name) && len(name) > len(part) || name == part && rule == part {
+			part, may = name, rules[rule]
+		}
+	}
+	return part, may
+}
+
+// allowed says whether a list has a folder.
+func allowed(folder string, list []string) bool {
+	return slices.ContainsFunc(list, func(entry string) bool {
+		of, below := strings.CutSuffix(entry, "/...")
+		return folder == of || below && under(folder, of)
+	})
 }
 
 func under(folder, of string) bool { return folder == of || strings.HasPrefix(folder, of+"/") }
 
-// folderOf is an import path's folder in the module, "?" for those outside.
-func folderOf(path string) string {
-	if path == module {
-		return ""
-	}
-	if rest, ok := strings.CutPrefix(path, module+"/"); ok {
-		return rest
-	}
-	return "?"
-}
-
-// ruleOf is the longest rule that a folder falls under, "?" when there is none.
-func ruleOf(folder string) string {
-	best := "?"
-	for r := range rules {
-		if (r == "" && folder == "" || r != "" && under(folder, r)) && (best == "?" || len(r) > len(best)) {
-			best = r
+// The check finds what it is there for.
+func TestCheck(t *testing.T) {
+	for _, c := range []struct {
+		folder, imports, reaches, want string
+	}{
+		{folder: "connectors/file", imports: "connectors"},
+		{folder: "connectors/file/glob", imports: "connectors/file"},
+		{folder: "connectors/file", imports: "connectors/stdio", want: "connectors/file imports connectors/stdio, and may only import"},
+		{folder: "connectors/file", imports: "engine", want: "connectors/file imports engine"},
+		{folder: "connectors", imports: "connectors/file", want: "connectors imports connectors/file"},
+		{folder: "connectors/connectortest", imports: "splits", want: "connectors/connectortest imports splits"},
+		{folder: "record/row", imports: "record"},
+		{folder: "record", imports: "splits", want: "record imports splits"},
+		{folder: "operators/state", imports: "operators/state/table"},
+		{folder: "engine", imports: "."},
+		{folder: ".", imports: "engine", want: ". imports engine"},
+		{folder: "engine/task", imports: "engine", want: "engine/task imports engine"},
+		{folder: "sideways", imports: "record", want: "sideways has no rule"},
+		{folder: "connectors/file", reaches: "github.com/apache/beam/sdks", want: "connectors/file reaches github.com/apache/beam/"},
+		{folder: "connectors/iceberg/table", reaches: "github.com/apache/iceberg-go"},
+	} {
+		p := goPackage{ImportPath: pathOf(c.folder), Deps: []string{c.reaches}}
+		if c.imports != "" {
+			p.Imports = []string{pathOf(c.imports), "strings"}
+		}
+		if got := strings.Join(check(p), "\n"); got != c.want && (c.want == "" || !strings.HasPrefix(got, c.want)) {
+			t.Errorf("%s imports %q and reaches %q: got %q, want %q", c.folder, c.imports, c.reaches, got, c.want)
 		}
 	}
-	return best
 }
+
+func pathOf(folder string) string { return strings.TrimSuffix(module+"/"+folder, "/.") }
