@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/activedataflow/adf/connectors"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/internal/yaml/grammar"
 	"github.com/activedataflow/adf/record"
@@ -19,7 +18,7 @@ func (l *loader) time(s *grammar.Source, in *row.Schema) *EventTime {
 	i, known := in.Index(s.Time.Field)
 	if !known {
 		l.refuse(s.Time.FieldAt, path, fmt.Sprintf("the unknown column %q", s.Time.Field), "one of "+list(in.Names()), ruleTime).Fix =
-			connectors.DidYouMean(s.Time.Field, in.Names())
+			fault.DidYouMean(s.Time.Field, in.Names())
 		return nil
 	}
 	millis := millisOf(in.Fields[i].Type.Kind)

@@ -26,7 +26,7 @@ func (c *command) connectorsCommand() *cobra.Command {
 			x := all[args[0]]
 			if x == nil {
 				known := slices.Sorted(maps.Keys(all))
-				return fault.Config(misuse("connectors", fmt.Sprintf("the unknown connector %q", args[0]), "one of "+strings.Join(known, ", "), connectors.DidYouMean(args[0], known)))
+				return fault.Config(misuse("connectors", fmt.Sprintf("the unknown connector %q", args[0]), "one of "+strings.Join(known, ", "), fault.DidYouMean(args[0], known)))
 			}
 			if c.json {
 				return c.answer(x)

@@ -32,7 +32,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	case errors.As(err, &unknown):
 		var names []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
-		if near := connectors.Nearest(unknown.GetSpecifiedName(), names); near != "" {
+		if near := fault.Nearest(unknown.GetSpecifiedName(), names); near != "" {
 			help = "did you mean --" + near + "?"
 		}
 		dashes := "--"
@@ -62,7 +62,7 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 			names = append(names, s.Name())
 		}
 	}
-	return fault.Config(misuse(cmd.CommandPath(), fmt.Sprintf("the unknown command %q", name), "one of "+strings.Join(names, ", "), connectors.DidYouMean(name, names)))
+	return fault.Config(misuse(cmd.CommandPath(), fmt.Sprintf("the unknown command %q", name), "one of "+strings.Join(names, ", "), fault.DidYouMean(name, names)))
 }
 
 // count refuses too few and too many arguments.

@@ -111,7 +111,7 @@ func (p Params) mistakes() []fault.Violation {
 			continue
 		}
 		known := slices.Compact(slices.Sorted(slices.Values(p.p.known)))
-		v := misuse("--set "+name, "an unknown parameter", "one of "+strings.Join(known, ", "), connectors.DidYouMean(name, known))
+		v := misuse("--set "+name, "an unknown parameter", "one of "+strings.Join(known, ", "), fault.DidYouMean(name, known))
 		if len(known) == 0 {
 			v.Want = "none: this flow has no parameters"
 		}

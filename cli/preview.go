@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/adf"
-	"github.com/activedataflow/adf/connectors"
 	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/record"
@@ -123,7 +122,7 @@ func outputs(g *adf.Graph, arg string) ([]adf.Ref, row.AnyCodec, error) {
 	n := g.Node(name)
 	if n == nil {
 		known := nodeNames(g)
-		return nil, nil, fault.Config(misuse("NODE", fmt.Sprintf("%q", name), "one of "+strings.Join(known, ", "), connectors.DidYouMean(name, known)))
+		return nil, nil, fault.Config(misuse("NODE", fmt.Sprintf("%q", name), "one of "+strings.Join(known, ", "), fault.DidYouMean(name, known)))
 	}
 	switch late := n.Kind == adf.KindKeyed && n.Keyed.EventTime(); {
 	case n.Kind == adf.KindSink && port == adf.PortMain:

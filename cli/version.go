@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/adf"
-	"github.com/activedataflow/adf/connectors"
 	"github.com/activedataflow/adf/fault"
 )
 
@@ -86,7 +85,7 @@ func (c *command) completionCommand() *cobra.Command {
 			case "powershell":
 				err = root.GenPowerShellCompletionWithDesc(&script)
 			default:
-				return fault.Config(misuse(cmd.CommandPath(), fmt.Sprintf("the unknown shell %q", args[0]), "one of "+strings.Join(shells, ", "), connectors.DidYouMean(args[0], shells)))
+				return fault.Config(misuse(cmd.CommandPath(), fmt.Sprintf("the unknown shell %q", args[0]), "one of "+strings.Join(shells, ", "), fault.DidYouMean(args[0], shells)))
 			}
 			if err != nil {
 				return err

@@ -143,7 +143,7 @@ func (w *walk) object(t *Tree, path string, c Config) {
 			if len(names) == 0 {
 				v.Want = "no options"
 			}
-			v.Fix = DidYouMean(f.Key, names)
+			v.Fix = fault.DidYouMean(f.Key, names)
 			w.wrong = append(w.wrong, v)
 			continue
 		}
@@ -319,7 +319,7 @@ func (f *Field[V]) check(w *walk, at *Tree, path, got string) {
 			}
 			v := refuse(at, path, got, "one of "+strings.Join(allowed, ", "), ruleOneOf)
 			if !f.secret && (at == nil || at.Raw == "") {
-				v.Fix = DidYouMean(s, allowed)
+				v.Fix = fault.DidYouMean(s, allowed)
 			}
 			w.wrong = append(w.wrong, v)
 			return

@@ -294,7 +294,7 @@ func TestNearest(t *testing.T) {
 		"pth": "path", "Path": "path", "fromat": "format", "nulltext": "null_text", "null-text": "null_text", "out_of_order": "out_of_orderness", "x": "", "": "", "password": "",
 		strings.Repeat("a", 100): "",
 	} {
-		if n := connectors.Nearest(got, known); n != want {
+		if n := fault.Nearest(got, known); n != want {
 			t.Errorf("%q: got %q, want %q", got, n, want)
 		}
 	}

@@ -148,7 +148,7 @@ func lookup[C Config](what string, in map[string]Entry[C], name string) (Entry[C
 		return e, nil
 	}
 	known := slices.Sorted(maps.Keys(in))
-	v := fault.Violation{Got: fmt.Sprintf("the %s type %q", what, name), Code: "connector.unknown", Fix: DidYouMean(name, known)}
+	v := fault.Violation{Got: fmt.Sprintf("the %s type %q", what, name), Code: "connector.unknown", Fix: fault.DidYouMean(name, known)}
 	if v.Want = "one of " + strings.Join(known, ", "); len(known) == 0 {
 		v.Want = "a registered one, and none is registered"
 	}

@@ -265,7 +265,7 @@ func (s *accumulators) add(a Assign, in *row.Schema) (at int, f row.Field, err e
 		g.in = g.out
 	case fn != "count" && kinds[fn] == nil:
 		fix := ""
-		if n := expr.Nearest(fn, aggregateNames); n != "" {
+		if n := fault.Nearest(fn, aggregateNames); n != "" {
 			fix = fmt.Sprintf("did you mean %q?", n)
 		} else if fn == "avg" {
 			fix = `did you mean "mean"?`

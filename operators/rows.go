@@ -194,7 +194,7 @@ func (vs *violations) add(path, got, want, code, fix string) {
 func (vs *violations) unknown(in *row.Schema, name string) {
 	names := in.Names()
 	fix := ""
-	if near := expr.Nearest(name, names); near != "" {
+	if near := fault.Nearest(name, names); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	}
 	vs.add(name, fmt.Sprintf("the unknown column %q", name), "one of "+strings.Join(names, ", "), "flow.column", fix)

@@ -81,7 +81,7 @@ func (s *Sink[T]) exact(c *row.Codec[T]) (*exact[T], error) {
 		i, ok := c.Schema().Index(name)
 		if !ok {
 			return nil, fault.Config(fault.Violation{
-				Path: "partition_by", Got: name, Want: "fields of the records", Code: "file.partition_by", Fix: connectors.DidYouMean(name, c.Schema().Names()),
+				Path: "partition_by", Got: name, Want: "fields of the records", Code: "file.partition_by", Fix: fault.DidYouMean(name, c.Schema().Names()),
 			})
 		}
 		switch kind := c.Schema().Fields[i].Type.Kind; kind {

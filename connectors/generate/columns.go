@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/record/row"
 )
 

@@ -63,7 +63,7 @@ func expand(t *connectors.Tree, path string, vars Variables) (wrong []fault.Viol
 		case m != nil:
 			value, ok := vars.Lookup(m[1])
 			if !ok {
-				refuse(i, "the unknown variable "+m[0], vars.Want, ruleVariable, connectors.DidYouMean(m[1], vars.Known))
+				refuse(i, "the unknown variable "+m[0], vars.Want, ruleVariable, fault.DidYouMean(m[1], vars.Known))
 			}
 			b.WriteString(value)
 			replaced = true

@@ -7,6 +7,7 @@ import (
 
 	"github.com/expr-lang/expr/ast"
 
+	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/record/row"
 )
@@ -189,7 +190,7 @@ func (c *compiler) column(name string, at int) (node, error) {
 		if len(names) == 0 {
 			want = "no column: there are none"
 		}
-		return node{}, &Error{Col: at, Got: fmt.Sprintf("unknown column %q", name), Want: want, Fix: didYouMean(name, names)}
+		return node{}, &Error{Col: at, Got: fmt.Sprintf("unknown column %q", name), Want: want, Fix: fault.DidYouMean(name, names)}
 	}
 	f := c.schema.Fields[i]
 	return node{typ: f.Type, null: f.Nullable, fn: func(e *Env) row.Value { return e.vs[i] }, col: i, at: at}, nil
@@ -324,7 +325,7 @@ func (c *compiler) member(n *ast.MemberNode) (node, error) {
 		i, ok := a.typ.Row.Index(name)
 		if !ok {
 			names := a.typ.Row.Names()
-			return node{}, &Error{Col: b.at, Got: fmt.Sprintf("unknown field %q", name), Want: "one of " + list(names), Fix: didYouMean(name, names)}
+			return node{}, &Error{Col: b.at, Got: fmt.Sprintf("unknown field %q", name), Want: "one of " + list(names), Fix: fault.DidYouMean(name, names)}
 		}
 		f := a.typ.Row.Fields[i]
 		return compute(a.at, f.Type, a.null || f.Nullable, func(e *Env) row.Value {
@@ -417,7 +418,7 @@ func meta(name string, at int) (node, error) {
 		return refuse(at, "meta.key", "one of meta.time, meta.split, meta.position: records have a key only inside a keyed step")
 	}
 	known := []string{"time", "split", "position"}
-	return node{}, &Error{Col: at, Got: "meta." + name, Want: "one of meta.time, meta.split, meta.position", Fix: didYouMean(name, known)}
+	return node{}, &Error{Col: at, Got: "meta." + name, Want: "one of meta.time, meta.split, meta.position", Fix: fault.DidYouMean(name, known)}
 }
 
 // call is a call of one of our functions.
@@ -431,7 +432,7 @@ func (c *compiler) call(n *ast.CallNode) (node, error) {
 	}
 	f, ok := functions[id.Value]
 	if !ok {
-		return node{}, &Error{Col: at(id), Got: fmt.Sprintf("unknown function %q", id.Value), Want: "one of the functions of the language", Fix: didYouMean(id.Value, functionNames)}
+		return node{}, &Error{Col: at(id), Got: fmt.Sprintf("unknown function %q", id.Value), Want: "one of the functions of the language", Fix: fault.DidYouMean(id.Value, functionNames)}
 	}
 	kids, err := c.all(n.Arguments)
 	if err != nil {

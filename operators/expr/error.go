@@ -58,58 +58,6 @@ func show(v row.Value) string {
 	return string(row.AppendText(nil, v))
 }
 
-// Nearest finds the name that was probably meant; "" when none is near. Case, '-' and '_' count little.
-func Nearest(got string, names []string) string {
-	best, least := "", 1+max(1, len(got)/3)
-	for _, name := range names {
-		d := distance(got, name)
-		if fold(got) == fold(name) {
-			d = 0
-		}
-		if d < least && d < len(name) {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// didYouMean is the sentence that names the nearest name; "" when none is near.
-func didYouMean(got string, names []string) string {
-	if n := Nearest(got, names); n != "" {
-		return fmt.Sprintf("did you mean %q?", n)
-	}
-	return ""
-}
-
-func fold(s string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(s))
-}
-
-// distance is how many letters must be changed, added or left out to get from a to b.
-func distance(a, b string) int {
-	const longest = 64 // names are short; more is no typing mistake
-	if len(a) > longest || len(b) > longest {
-		return longest
-	}
-	last := make([]int, len(b)+1)
-	for j := range last {
-		last[j] = j
-	}
-	for i := range len(a) {
-		diagonal := last[0]
-		last[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = last[j+1]
-			last[j+1] = min(last[j]+1, last[j+1]+1, change)
-		}
-	}
-	return last[len(b)]
-}
-
 // list shows names for a message, not too many of them.
 func list(names []string) string {
 	const most = 12

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/fault"
 )
 
 // check finds what is wrong with the flow as a whole.
@@ -95,11 +95,11 @@ func (r *reader) checkRef(n *node, ref Ref) bool {
 		if len(known) == 0 {
 			v.Want = "a source or step, and there is none"
 		}
-		v.Fix = connectors.DidYouMean(ref.Node, known)
+		v.Fix = fault.DidYouMean(ref.Node, known)
 		return false
 	case !slices.Contains([]string{"", "late", "errors"}, ref.Port):
 		v := r.refuse(ref.At, path, fmt.Sprintf("the unknown output %q of %s", ref.Port, ref.Node), ref.Node+", "+ref.Node+".late or "+ref.Node+".errors", ruleFrom)
-		v.Fix = connectors.DidYouMean(ref.Port, []string{"late", "errors"})
+		v.Fix = fault.DidYouMean(ref.Port, []string{"late", "errors"})
 		return false
 	case strings.HasSuffix(ref.At.Text, "."):
 		r.refuse(ref.At, path, ref.At.Show(), "a name", ruleFrom)

@@ -126,7 +126,7 @@ func (r *reader) keys(t *connectors.Tree, path string, p production) (others []c
 		case !ok:
 			v := r.refuse(at, path+"."+f.Key, "an unknown key", "one of "+strings.Join(p.names(false), ", "), ruleUnknown)
 			v.Path = strings.TrimPrefix(v.Path, ".")
-			v.Fix = connectors.DidYouMean(f.Key, p.names(true))
+			v.Fix = fault.DidYouMean(f.Key, p.names(true))
 		case k.later:
 			r.refuse(at, path+"."+f.Key, f.Key+", which is not in this version", "one of "+strings.Join(p.names(false), ", "), ruleLater)
 		}
@@ -172,7 +172,7 @@ func (r *reader) expand(t *connectors.Tree) {
 	for _, name := range slices.Sorted(maps.Keys(r.Params)) {
 		if !slices.Contains(declared, name) {
 			v := r.refuse(t, "params", fmt.Sprintf("a value for %q", name), "a parameter that the flow declares", ruleParam)
-			v.Fix = connectors.DidYouMean(name, declared)
+			v.Fix = fault.DidYouMean(name, declared)
 		}
 	}
 	vars := yaml.Variables{Known: declared, Want: "a parameter of the flow or a variable of the environment", Lookup: func(name string) (string, bool) {
@@ -274,7 +274,7 @@ func (r *reader) common(t *connectors.Tree, path string) common {
 	if e := t.Field("on_error"); e != nil && r.isScalar(e, path+".on_error", "fail or emit") {
 		if c.emit, c.said = e.Text == "emit", true; e.Text != "fail" && e.Text != "emit" {
 			v := r.refuse(e, path+".on_error", e.Show(), "fail or emit", ruleOnError)
-			v.Fix = connectors.DidYouMean(e.Text, []string{"fail", "emit"})
+			v.Fix = fault.DidYouMean(e.Text, []string{"fail", "emit"})
 		}
 	}
 	return c
@@ -342,7 +342,7 @@ func (r *reader) connector(t *connectors.Tree, n *Node, others []connectors.Tree
 		switch {
 		case !slices.Contains(known, f.Key):
 			v := r.refuse(keyAt(t, f), path, fmt.Sprintf("%q, which is neither a key of a %s nor %s", f.Key, p.name, p.open), want, ruleType)
-			v.Fix = connectors.DidYouMean(f.Key, append(p.names(true), known...))
+			v.Fix = fault.DidYouMean(f.Key, append(p.names(true), known...))
 		case found != nil:
 			r.refuse(keyAt(t, f), path, "a second type, after "+found.Key, "one", ruleType)
 		default:
@@ -373,7 +373,7 @@ func (r *reader) readSchema(s *Source, t *connectors.Tree, path string) {
 	}
 	if t.Kind == connectors.TreeScalar || t.Kind == connectors.TreeList || t.Kind == connectors.TreeNull || len(t.Fields) == 0 && t.Kind == connectors.TreeMap {
 		v := r.refuse(t, path, t.Show(), `infer, or columns as {id: int64 not null, name: string}`, ruleSchema)
-		v.Fix = connectors.DidYouMean(t.Text, []string{"infer"})
+		v.Fix = fault.DidYouMean(t.Text, []string{"infer"})
 		return
 	}
 	var fields []row.Field
@@ -409,7 +409,7 @@ func (r *reader) field(name string, t *connectors.Tree, path string) (row.Field,
 	}
 	v := r.refuse(&place, path, got, want, ruleSchema)
 	if word, _, _ := strings.Cut(t.Text, " "); place.Line != t.Line || place.Col <= t.Col+1 {
-		v.Fix = connectors.DidYouMean(word, []string{"bool", "int64", "float64", "decimal", "string", "bytes", "timestamp", "date", "duration"})
+		v.Fix = fault.DidYouMean(word, []string{"bool", "int64", "float64", "decimal", "string", "bytes", "timestamp", "date", "duration"})
 	}
 	return row.Field{}, false
 }

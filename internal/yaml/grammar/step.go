@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/fault"
 )
 
 func (r *reader) readStep(n *Node, t *connectors.Tree) {
@@ -104,7 +105,7 @@ func (r *reader) readDo(t *connectors.Tree, path string) []Verb {
 				verb = f.Key
 			default:
 				v := r.refuse(keyAt(item, f), path+"."+f.Key, "an unknown verb", "one of "+strings.Join(stateless, ", "), ruleUnknown)
-				v.Fix = connectors.DidYouMean(f.Key, stateless)
+				v.Fix = fault.DidYouMean(f.Key, stateless)
 				verb = f.Key
 			}
 		}
@@ -283,7 +284,7 @@ func (r *reader) readUse(s *Step, t *connectors.Tree, path string) {
 	if len(r.Funcs) == 0 {
 		want = "a function that the program registered, and it registered none"
 	}
-	r.refuse(t, path, "the unknown function "+t.Show(), want, ruleUse).Fix = connectors.DidYouMean(t.Text, r.Funcs)
+	r.refuse(t, path, "the unknown function "+t.Show(), want, ruleUse).Fix = fault.DidYouMean(t.Text, r.Funcs)
 }
 
 func (r *reader) readBy(s *Step, verb string, t *connectors.Tree) {

@@ -1,4 +1,4 @@
-package connectors
+package fault
 
 import "strings"
 
