@@ -71,7 +71,8 @@ type EnumeratorContext[S Split] interface {
 	Readers() []int
 	// Assign gives splits to a registered reader; it takes effect when the calling method returns.
 	Assign(reader int, assigned ...S)
-	// NoMoreSplits tells a reader that nothing more will be assigned to it.
+	// NoMoreSplits answers all requests of a reader so far: nothing more will be assigned to it. A runtime whose readers die alone keeps this back
+	// until no other reader has a split, and asks again for the reader when splits come back: nobody leaves who could still be needed.
 	NoMoreSplits(reader int)
 	// Every calls discover in the background, at once and then every period (only once when it is zero), and handle with its
 	// result under the enumerator's own lock. Both end with the enumerator.

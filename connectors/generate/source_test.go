@@ -297,3 +297,24 @@ func BenchmarkRows(b *testing.B) {
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds()/1e6, "Mrecords/s")
 }
+
+func FuzzColumns(f *testing.F) {
+	for _, text := range append(defaultColumns, "a int(-5,5)", "b pick(x,y)", "c bool", "d text(3)", "e int(0") {
+		f.Add(text, int64(3))
+	}
+	f.Fuzz(func(t *testing.T, text string, n int64) {
+		if len(text) > 100 || strings.Contains(text, "key(") {
+			return // a million keys take too long to make
+		}
+		s := &Source[row.Row]{Columns: []string{text}, Splits: 1}
+		m, err := s.prepare()
+		if err != nil {
+			return
+		}
+		b := &record.Batch[row.Row]{}
+		m.fill(b, n, 1, 2)
+		if k := b.Values[1].Values[0].Kind(); k != m.codec.Schema().Fields[0].Type.Kind {
+			t.Errorf("%q makes a %s", text, k)
+		}
+	})
+}

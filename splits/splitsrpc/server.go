@@ -372,7 +372,8 @@ func (x *session) take(m *servicev1.Snapshot) error {
 		last, gives = x.report.number, x.report.gives
 	}
 	if m.Number <= last || m.Assignments < gives || m.Assignments > x.gives {
-		return status.Errorf(codes.InvalidArgument, "got snapshot %d of %d assignments, want one after %d, of %d to %d", m.Number, m.Assignments, last, gives, x.gives)
+		return status.Errorf(codes.InvalidArgument, "got snapshot %d of %d assignments, want one after %d, of %d to %d",
+			m.Number, m.Assignments, last, gives, x.gives)
 	}
 	has := map[string]bool{}
 	for _, e := range x.base {

@@ -171,7 +171,7 @@ func (h Harness[T, S]) processes(tb TB) {
 func (h Harness[T, S]) killOne(tb TB, again bool) {
 	in, src := h.input(tb)
 	ref := h.read(tb, src, h.Enough)
-	server, err := splitsrpc.NewServer(src, splitsrpc.Options{Parallelism: 2, Heartbeat: 200 * time.Millisecond})
+	server, err := splitsrpc.NewServer(src, splitsrpc.Options{Parallelism: 2, Heartbeat: time.Second})
 	if err != nil {
 		tb.Fatalf("serve the splits: %v", err)
 	}
