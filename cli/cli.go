@@ -16,6 +16,7 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/connectors"
+	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/fault"
 )
 
@@ -116,7 +117,7 @@ func wantsJSON(args []string) bool {
 
 func (c *command) root() (*cobra.Command, error) {
 	c.registry = connectors.NewRegistry(adf.Version)
-	for _, register := range c.Connectors {
+	for _, register := range append([]Connector{engine.Register}, c.Connectors...) {
 		if err := register(c.registry); err != nil {
 			return nil, err
 		}

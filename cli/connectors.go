@@ -15,8 +15,8 @@ import (
 func (c *command) connectorsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "connectors [NAME]",
-		Short: "List the connectors, or the options of one",
-		Long:  "List the connectors of this program, or the options of one: types, defaults, and what they are for.",
+		Short: "List the connectors and runtimes, or the options of one",
+		Long:  "List the connectors and runtimes of this program, or the options of one: types, defaults, and what they are for.",
 		Args:  func(cmd *cobra.Command, args []string) error { return count(cmd, args, 0, 1) },
 		RunE: func(_ *cobra.Command, args []string) error {
 			all := c.describe()
@@ -48,6 +48,8 @@ type described struct {
 	connectors.Descriptor
 	Source *side `json:"source,omitempty"`
 	Sink   *side `json:"sink,omitempty"`
+	// Runtime has the options of a run.
+	Runtime *side `json:"runtime,omitempty"`
 }
 
 type side struct {
@@ -67,17 +69,33 @@ func (c *command) describe() map[string]*described {
 		}
 		all[e.Name].Sink = newSide(e.Options())
 	}
+	for _, e := range c.registry.Runtimes() {
+		if all[e.Name] == nil {
+			all[e.Name] = &described{Descriptor: e.Descriptor}
+		}
+		all[e.Name].Runtime = newSide(e.Options())
+	}
 	return all
 }
 
 func (d *described) sides() string {
-	switch {
-	case d.Sink == nil:
-		return "source"
-	case d.Source == nil:
-		return "sink"
+	var as []string
+	for _, s := range d.each() {
+		if s.side != nil {
+			as = append(as, s.as)
+		}
 	}
-	return "source, sink"
+	return strings.Join(as, ", ")
+}
+
+// as is a connector's part in a flow.
+type as struct {
+	as string
+	*side
+}
+
+func (d *described) each() []as {
+	return []as{{"source", d.Source}, {"sink", d.Sink}, {"runtime", d.Runtime}}
 }
 
 func (c *command) list(all map[string]*described) error {
@@ -99,10 +117,7 @@ func (c *command) list(all map[string]*described) error {
 
 func (c *command) show(d *described) error {
 	fmt.Fprintf(c.stdout, "%s %s: %s\nworks with ActiveDataFlow %s\n", d.Name, d.Version, d.Doc, d.Core)
-	for _, s := range []struct {
-		as string
-		*side
-	}{{"source", d.Source}, {"sink", d.Sink}} {
+	for _, s := range d.each() {
 		if s.side == nil {
 			continue
 		}

@@ -88,7 +88,7 @@ func (c *command) run(ctx context.Context, file string, f *runFlags) (err error)
 	}
 	o := engine.Options{
 		Store: store.Store, Interval: f.interval, Retain: f.retain, Retries: f.retries, Parallelism: f.parallelism,
-		Until: map[string]engine.Until{"drained": engine.Drained, "idle": engine.Idle, "signal": engine.Signal}[f.until],
+		Until: engine.Until(f.until),
 		Fresh: f.fresh, Rewind: f.rewind, AllowDropped: f.allowDropped, Log: log,
 	}
 	if f.retries == 0 {

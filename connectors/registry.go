@@ -63,14 +63,15 @@ func (e Entry[C]) Options() []Option { return Describe(e.New()) }
 // Registry is where connectors are found by their type names. There is no global one: a program fills its own at its start, and from then
 // on it is safe for concurrent use.
 type Registry struct {
-	core    string
-	sources map[string]Entry[SourceConfig]
-	sinks   map[string]Entry[SinkConfig]
+	core     string
+	sources  map[string]Entry[SourceConfig]
+	sinks    map[string]Entry[SinkConfig]
+	runtimes map[string]Entry[Config]
 }
 
 // NewRegistry makes an empty registry for the given core version, a semantic version.
 func NewRegistry(core string) *Registry {
-	return &Registry{core: core, sources: map[string]Entry[SourceConfig]{}, sinks: map[string]Entry[SinkConfig]{}}
+	return &Registry{core: core, sources: map[string]Entry[SourceConfig]{}, sinks: map[string]Entry[SinkConfig]{}, runtimes: map[string]Entry[Config]{}}
 }
 
 // Source registers a source.
@@ -83,6 +84,11 @@ func (r *Registry) Sink(d Descriptor, make func() SinkConfig) error {
 	return register(r, "sink", r.sinks, Entry[SinkConfig]{d, make})
 }
 
+// Runtime registers what runs flows; its configuration are the options of a run.
+func (r *Registry) Runtime(d Descriptor, make func() Config) error {
+	return register(r, "runtime", r.runtimes, Entry[Config]{d, make})
+}
+
 // LookupSource finds a source by its type name. The error has one violation, which lists what is registered.
 func (r *Registry) LookupSource(name string) (Entry[SourceConfig], error) {
 	return lookup("source", r.sources, name)
@@ -93,11 +99,19 @@ func (r *Registry) LookupSink(name string) (Entry[SinkConfig], error) {
 	return lookup("sink", r.sinks, name)
 }
 
+// LookupRuntime finds a runtime by its name. The error has one violation, which lists what is registered.
+func (r *Registry) LookupRuntime(name string) (Entry[Config], error) {
+	return lookup("runtime", r.runtimes, name)
+}
+
 // Sources are the registered sources in the order of their names.
 func (r *Registry) Sources() []Entry[SourceConfig] { return sorted(r.sources) }
 
 // Sinks are the registered sinks in the order of their names.
 func (r *Registry) Sinks() []Entry[SinkConfig] { return sorted(r.sinks) }
+
+// Runtimes are the registered runtimes in the order of their names.
+func (r *Registry) Runtimes() []Entry[Config] { return sorted(r.runtimes) }
 
 var typeName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 

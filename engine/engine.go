@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"runtime"
@@ -10,19 +11,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/connectors"
 	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/fault"
 )
 
-// Until says when a run ends by itself.
-type Until uint8
+// Until says when a run ends by itself; empty is Drained.
+type Until string
 
 const (
 	// Drained ends when bounded input is read to its end: the watermark goes to its maximum and every window closes. Unbounded input never ends.
-	Drained Until = iota
+	Drained Until = "drained"
 	// Idle ends when there is nothing to read for the moment. State and windows stay open for the next run.
-	Idle
+	Idle Until = "idle"
 	// Signal ends when Options.Stop says so, and not before.
-	Signal
+	Signal Until = "signal"
 )
 
 // Options say how a flow is run. The zero value is ready: state in memory, one lane per CPU.
@@ -53,6 +56,41 @@ type Options struct {
 	Metrics prometheus.Registerer
 	// Progress, when set, is called several times a second from one goroutine.
 	Progress func(Progress)
+}
+
+// Fields declares what can be said of a run in words; what a run is handed (Store, Stop, Log, Metrics, Progress) is for programs.
+func (o *Options) Fields(b *connectors.Binder) {
+	connectors.Value(b, "interval", &o.Interval).Default(10 * time.Second).Doc("How far checkpoints are apart.")
+	connectors.Value(b, "retain", &o.Retain).Default(3).Doc("How many checkpoints are kept.").Check(positive)
+	connectors.Value(b, "parallelism", &o.Parallelism).Check(notNegative).
+		Doc("Lanes of each source and workers of each keyed step that do not say it themselves; without it one for each CPU.")
+	connectors.Value(b, "retries", &o.Retries).Default(10).Doc("How often in a row a failure is tried again that a retry can help against; below 0 never.")
+	connectors.Value(b, "until", &o.Until).Default(Drained).OneOf(Drained, Idle, Signal).
+		Doc("When the run ends by itself: at the end of the input, when there is nothing to read for a second, or never.")
+	connectors.Value(b, "fresh", &o.Fresh).Doc("Ignore the saved state and start over.")
+	connectors.Value(b, "rewind", &o.Rewind).Doc("Go on from a checkpoint that is behind what sinks have committed: output since then is repeated.")
+	connectors.Value(b, "allow_dropped", &o.AllowDropped).Doc("Drop saved state of nodes that the flow does not have any more.")
+}
+
+func positive(n int) error {
+	if n < 1 {
+		return errors.New("1 or more")
+	}
+	return nil
+}
+
+func notNegative(n int) error {
+	if n < 0 {
+		return errors.New("a number that is not negative")
+	}
+	return nil
+}
+
+// Register registers the engine as a runtime.
+func Register(r *connectors.Registry) error {
+	return r.Runtime(connectors.Descriptor{
+		Name: "engine", Doc: "Runs a flow in this process.", Version: adf.Version, Core: ">=0.1.0-0, <1.0.0",
+	}, func() connectors.Config { return &Options{} })
 }
 
 // Result is what a run came to.
@@ -115,17 +153,14 @@ func Run(ctx context.Context, f *adf.Flow, o Options) (Result, error) {
 
 // RunGraph is Run for a flow that has been built already.
 func RunGraph(ctx context.Context, g *adf.Graph, o Options) (Result, error) {
+	if wrong := connectors.Check(&o, "options"); len(wrong) > 0 {
+		return Result{Flow: g.Plan.Flow()}, fault.Config(wrong...)
+	}
 	if o.Store == nil {
 		o.Store = &checkpoint.Memory{}
 	}
-	if o.Interval <= 0 {
-		o.Interval = 10 * time.Second
-	}
-	if o.Parallelism <= 0 {
+	if o.Parallelism == 0 {
 		o.Parallelism = runtime.GOMAXPROCS(0)
-	}
-	if o.Retries == 0 {
-		o.Retries = 10
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))

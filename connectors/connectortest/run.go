@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/adf/fault"
 )
 
-// Run registers a connector and checks the options of its sources and sinks.
+// Run registers a connector and checks the options of its sources, sinks and runtimes.
 func Run(t *testing.T, register func(r *connectors.Registry) error) {
 	t.Helper()
 	r := connectors.NewRegistry("0.1.0")
@@ -21,7 +21,7 @@ func Run(t *testing.T, register func(r *connectors.Registry) error) {
 	if err := register(r); err == nil {
 		t.Error("a second registration is accepted")
 	}
-	if len(r.Sources())+len(r.Sinks()) == 0 {
+	if len(r.Sources())+len(r.Sinks())+len(r.Runtimes()) == 0 {
 		t.Error("nothing is registered")
 	}
 	for _, e := range r.Sources() {
@@ -29,6 +29,9 @@ func Run(t *testing.T, register func(r *connectors.Registry) error) {
 	}
 	for _, e := range r.Sinks() {
 		t.Run("sink "+e.Name, func(t *testing.T) { Config(t, func() connectors.Config { return e.New() }) })
+	}
+	for _, e := range r.Runtimes() {
+		t.Run("runtime "+e.Name, func(t *testing.T) { Config(t, e.New) })
 	}
 }
 
