@@ -3,6 +3,7 @@ package adf
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"regexp"
 	"runtime"
 	"slices"
@@ -272,18 +273,22 @@ func (f *Flow) checkEdge(g *Graph, n *Node, i int, e Edge) {
 		f.refuse(n.Place, n.Name+".from", e.From.String(), "the late output of a step with a window", "flow.late")
 		return
 	}
-	codec := from.Codec(e.From.Port, g.Errors)
-	first := n.Inputs[0]
-	if i > 0 && e.Input == first.Input {
-		a, b := g.byName[first.From.Node].Codec(first.From.Port, g.Errors).Schema(), codec.Schema()
-		if !a.Equal(b) {
-			f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s with (%s)", e.From, b), fmt.Sprintf("the fields of %s (%s)", first.From, a), ruleUnion)
-			return
+	codec, first := from.Codec(e.From.Port, g.Errors), n.Inputs[0]
+	if i == 0 || e.Input != first.Input {
+		if got, want := recordType(codec), recordType(n.in(e.Input)); got != want {
+			f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s, whose records are %s", e.From, got), "records that are "+want.String(), "flow.type")
 		}
+		return
 	}
-	if got, want := fmt.Sprintf("%T", codec.NewBatch()), fmt.Sprintf("%T", n.in(e.Input).NewBatch()); got != want {
-		f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s, which gives %s", e.From, got), want, "flow.type")
+	if before := g.byName[first.From.Node].Codec(first.From.Port, g.Errors); !before.Schema().Equal(codec.Schema()) || recordType(before) != recordType(codec) {
+		f.refuse(n.Place, n.Name+".from", fmt.Sprintf("%s with (%s)", e.From, codec.Schema()), fmt.Sprintf("the fields of %s (%s)", first.From, before.Schema()), ruleUnion)
 	}
+}
+
+// recordType is the Go type of a codec's records.
+func recordType(c row.AnyCodec) reflect.Type {
+	values, _ := reflect.TypeOf(c.NewBatch()).Elem().FieldByName("Values")
+	return values.Type.Elem()
 }
 
 // sourcesOf are the sources above a node, those behind errors outputs too: dead letters keep the time of their record.

@@ -50,7 +50,8 @@ func From[T any, S splits.Split](f *Flow, name string, src splits.Source[T, S]) 
 // configured checks a connector that was configured in Go, as a file's configuration would be, and notes its name and options.
 func (f *Flow) configured(n *Node, connector any) (ok bool) {
 	if connector == nil {
-		f.fail(n, errors.New("nil"))
+		f.partial = true
+		f.refuse(n.Place, n.Name, "nil", "a "+n.Kind.String(), "flow.node")
 		return false
 	}
 	n.Type = connectorName(connector)
