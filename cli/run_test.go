@@ -335,7 +335,7 @@ func TestCompletion(t *testing.T) {
 	for _, c := range []struct{ line, want string }{
 		{"run ", "yaml\nyml\njson\n:8\n"},
 		{"preview endless.yaml ", "numbers\nout\n:4\n"},
-		{"connectors f", "discard\nfile\ngenerate\n:4\n"},
+		{"connectors f", "discard\nengine\nfile\ngenerate\n:4\n"},
 		{"run endless.yaml --until ", "drained\nidle\nsignal\n:4\n"},
 		{"graph endless.yaml --format ", "mermaid\ndot\n:4\n"},
 		{"completion ", "bash\nzsh\nfish\npowershell\n:4\n"},
