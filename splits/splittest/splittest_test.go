@@ -216,7 +216,8 @@ func (r *reader) CheckpointComplete(ctx context.Context, done []split) error {
 
 func (r *reader) Close() error {
 	if r.fault == "leaves a goroutine" {
-		go func() { <-leaking }()
+		stays := leaking
+		go func() { <-stays }()
 	}
 	return r.Reader.Close()
 }
@@ -299,7 +300,7 @@ func (r *plainReader) CheckpointComplete(context.Context, []split) error { retur
 func (r *plainReader) Close() error                                      { return nil }
 
 // leaking ends the goroutines left behind.
-var leaking = make(chan struct{})
+var leaking chan struct{}
 
 type splitReader struct {
 	src   *source
@@ -379,6 +380,7 @@ func TestRightSource(t *testing.T) { splittest.Run(t, harness("")) }
 
 // TestBrokenSources proves that the suite finds what it is for: each fault by the check that is named, with a message that says what is wrong.
 func TestBrokenSources(t *testing.T) {
+	leaking = make(chan struct{})
 	defer close(leaking)
 	defer splittest.SetPatience(time.Second)()
 	for _, c := range []struct{ fault, check, says string }{
