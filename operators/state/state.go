@@ -20,6 +20,7 @@ type Bucket struct {
 	now       int64 // the clock, in milliseconds
 	cells     int   // how many cells the log has declared
 	log       int64 // bytes of the log
+	pieces    int   // deltas of the log
 	gone, set []byte
 }
 
@@ -91,6 +92,9 @@ func (b *Bucket) Size() int64 {
 	return n
 }
 
+// MostPieces bounds how many deltas a log has: a large state that changes a little in each of many checkpoints would keep a piece of each.
+const MostPieces = 64
+
 // Delta gives what changed since the last call (or Load), nil when nothing did. whole says that it is all there is and replaces the log: that
 // is so when the log would be at least twice as large.
 func (b *Bucket) Delta() (delta []byte, whole bool) {
@@ -102,11 +106,12 @@ func (b *Bucket) Delta() (delta []byte, whole bool) {
 		return nil, false
 	}
 	delta = b.encode(false)
-	if b.log > 0 && b.log+int64(len(delta)) >= 2*b.whole() {
+	if b.log > 0 && (b.pieces >= MostPieces || b.log+int64(len(delta)) >= 2*b.whole()) {
 		delta, whole = b.encode(true), true
-		b.log = 0
+		b.log, b.pieces = 0, 0
 	}
 	b.log += int64(len(delta))
+	b.pieces++
 	return delta, whole
 }
 
@@ -212,6 +217,7 @@ func (b *Bucket) Load(log [][]byte) error {
 			return fmt.Errorf("delta %d of %d: %w", i+1, len(log), err)
 		}
 		b.log += int64(len(delta))
+		b.pieces++
 	}
 	b.cells = len(readers)
 	return nil

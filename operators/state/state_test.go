@@ -566,3 +566,33 @@ func BenchmarkDelta(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(keys)), "ns/key")
 }
+
+// A large state that changes a little each time has a log of bounded length.
+func TestALogHasBoundedPieces(t *testing.T) {
+	b := NewBucket(cells)
+	b.Reach(math.MinInt64, 0)
+	for i := range 10_000 {
+		counts.Set(at(b, fmt.Sprint("key-", i)), 1)
+	}
+	var log [][]byte
+	most := 0
+	for i := range 5 * MostPieces {
+		counts.Set(at(b, "key-7"), int64(i))
+		delta, whole := b.Delta()
+		if whole {
+			log = nil
+		}
+		log = append(log, delta)
+		most = max(most, len(log))
+		if i == 3*MostPieces/2 { // what is loaded counts, too
+			b = NewBucket(cells)
+			if err := b.Load(log); err != nil {
+				t.Fatal(err)
+			}
+			b.Reach(math.MinInt64, 0)
+		}
+	}
+	if most != MostPieces {
+		t.Errorf("a log had %d pieces, want %d", most, MostPieces)
+	}
+}
