@@ -1,7 +1,6 @@
 package adftest_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -23,8 +21,6 @@ import (
 	"github.com/activedataflow/adf/examples/lines"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/operators"
-	"github.com/activedataflow/adf/operators/state"
-	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/record/row"
 	"github.com/activedataflow/adf/sinks"
 )
@@ -194,75 +190,6 @@ func TestOrder(t *testing.T) {
 		if as := adftest.Arrivals[click](r, "out"); len(as) != 4 || as[2].Value.N != 3 || as[3].Value.N != 2 {
 			t.Errorf("parallelism %d: arrived %v", parallelism, as)
 		}
-	}
-}
-
-// A split that is silent is moved by the clock: the window closes in the middle of a virtual pause, and what comes for it later is too late.
-func TestIdle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := adf.New("idle")
-		clicks := adf.From(f, "clicks", memory.Values[click]()).EventTime(when, 5*time.Second).IdleAfter(time.Minute)
-		adf.Aggregate(adf.KeyBy(clicks, user).Window(adf.Tumbling(10*time.Second)), "totals", sum{}).To("out", &discard.Sink[total]{})
-		now := time.Now().Unix()
-		r := adftest.Run(t, f,
-			adftest.In("clicks", at("a", now, 1)),
-			adftest.Sleep(time.Hour),
-			adftest.In("clicks", at("a", now+1, 2), at("a", now+3600, 3)))
-		as := adftest.Arrivals[total](r, "out")
-		if len(as) != 2 || as[0].Value.Sum != 1 || as[0].After != time.Minute || as[1].Value.Sum != 3 || as[1].After < time.Hour {
-			t.Errorf("got %v", as)
-		}
-		if r.Late("totals") != 1 {
-			t.Errorf("got %d late", r.Late("totals"))
-		}
-	})
-}
-
-// reminder tells of users that were silent for an hour, and forgets them after two.
-type reminder struct{}
-
-var clicks = state.NewValue[int64]("clicks", 0)
-
-func (reminder) State() []state.Cell                             { return []state.Cell{clicks} }
-func (reminder) Open(context.Context, operators.OpContext) error { return nil }
-func (reminder) Close() error                                    { return nil }
-func (reminder) Process(_ context.Context, user string, c click, _ record.Meta, ctx *operators.Ctx[total]) error {
-	n, _ := clicks.Get(ctx)
-	clicks.Set(ctx, n+1)
-	ctx.SetProcessingTimer(ctx.Now()+time.Hour.Milliseconds(), "silent")
-	return nil
-}
-func (reminder) OnTimer(_ context.Context, user string, _ operators.Timer, ctx *operators.Ctx[total]) error {
-	n, _ := clicks.Get(ctx)
-	ctx.Emit(total{User: user, Clicks: n})
-	return nil
-}
-
-// Timers of processing time and the end of state are a matter of virtual hours.
-func TestProcessingTime(t *testing.T) {
-	for _, crash := range [][]adftest.Option{nil, {adftest.CrashAt(2)}, {adftest.CheckpointAt(1), adftest.CrashAt(3)}} {
-		synctest.Test(t, func(t *testing.T) {
-			f := adf.New("reminders")
-			adf.Process(adf.KeyBy(adf.From(f, "clicks", &memory.Source[click]{Follow: true}), user), "reminder", 2*time.Hour, func() operators.Processor[click, string, total] {
-				return reminder{}
-			}).To("out", &discard.Sink[total]{})
-			r := adftest.Run(t, f, append(crash,
-				adftest.In("clicks", click{User: "a"}, click{User: "a"}),
-				adftest.Sleep(3*time.Hour),
-				adftest.In("clicks", click{User: "a"}),
-				adftest.Sleep(time.Hour+time.Second))...)
-			var got []int64
-			for _, v := range adftest.Out[total](r, "out") {
-				got = append(got, v.Clicks)
-			}
-			slices.Sort(got)
-			if !slices.Contains(got, 2) || got[0] != 1 {
-				t.Errorf("got %v, want 1 after the state was forgotten, and 2", got)
-			}
-			if as := adftest.Arrivals[total](r, "out"); crash == nil && (as[0].After != time.Hour || as[len(as)-1].After != 4*time.Hour) {
-				t.Errorf("got %v", as)
-			}
-		})
 	}
 }
 

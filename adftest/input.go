@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/activedataflow/adf"
-	"github.com/activedataflow/adf/connectors"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/record/format"

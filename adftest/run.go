@@ -15,6 +15,7 @@ import (
 	"github.com/activedataflow/adf/connectors"
 	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/record/row"
 	"github.com/activedataflow/adf/sinks"
 )
