@@ -32,13 +32,19 @@ var rules = map[string][]string{
 	"connectors/*":                    {"connectors", "splits", "sinks", "record/...", "fault", "internal/errorfs"},
 	"internal/yaml":                   {"connectors", "record/...", "fault"},
 	".":                               {"connectors", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1", "internal/yaml/..."},
-	"engine":                          {".", "engine/...", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
+	"engine":                          {".", "engine/...", "connectors", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
 	"engine/checkpoint":               {"fault", "proto/adf/v1", "internal/errorfs"},
 	"engine/checkpoint/checkpointrpc": {"engine/checkpoint", "fault", "proto/..."},
 	"engine/task":                     {".", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
 	"adftest":                         {".", "engine", "engine/checkpoint", "connectors", "splits", "sinks", "record/...", "fault"},
 	"cli":                             {".", "engine/...", "connectors", "sinks", "record/...", "fault"},
-	"cmd/adf":                         {"cli", "connectors/..."},
+	"deploy/flink/runner":             {},
+	"flinkbridge":                     {".", "engine/...", "flinkbridge/rest", "connectors", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
+	"flinkbridge/pool":                {"fault"},
+	"flinkbridge/rest":                {"fault"},
+	"flinkbridge/cluster":             {"flinkbridge/rest", "deploy/flink/runner", "fault"},
+	"flinkbridge/flinkcli":            {".", "cli", "flinkbridge/...", "fault"},
+	"cmd/adf":                         {"cli", "connectors/...", "flinkbridge/..."},
 	"examples/lines":                  {"connectors", "splits", "sinks", "record/...", "fault"},
 	"examples/tour":                   {".", "cli", "operators", "connectors/..."},
 	"internal/doccheck":               {},
@@ -48,10 +54,10 @@ var rules = map[string][]string{
 
 // heavy are modules that only some folders may reach, over any number of steps.
 var heavy = map[string][]string{
-	"github.com/apache/beam/":           {"flinkbridge/...", "cmd/adf"},
+	"github.com/apache/beam/":           {"flinkbridge", "flinkbridge/pool", "flinkbridge/flinkcli", "cmd/adf"},
 	"github.com/apache/iceberg-go":      {"connectors/iceberg/...", "cmd/adf"},
-	"github.com/spf13/cobra":            {"cli", "cmd/adf", "examples/tour"},
-	"github.com/expr-lang/expr":         {"operators/...", ".", "engine/...", "adftest", "cli", "cmd/adf", "examples/tour"},
+	"github.com/spf13/cobra":            {"cli", "flinkbridge/flinkcli", "cmd/adf", "examples/tour"},
+	"github.com/expr-lang/expr":         {"operators/...", ".", "engine/...", "adftest", "flinkbridge", "cli", "flinkbridge/flinkcli", "cmd/adf", "examples/tour"},
 	"github.com/redpanda-data/benthos/": {},
 }
 

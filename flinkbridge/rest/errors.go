@@ -1,0 +1,159 @@
+package rest
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/activedataflow/adf/fault"
+)
+
+var errTimeout = errors.New("no answer in time")
+
+func (c *Client) failure(q call, code string, retry fault.Retry, err error, fix string) error {
+	return &fault.RuntimeError{Detail: fault.Detail{Code: code, Connector: "flink", Doing: q.doing, Retry: retry, Fix: fix, Err: err}}
+}
+
+// unreachable classifies what went wrong before there was an answer.
+func (c *Client) unreachable(ctx context.Context, q call, err error) error {
+	var (
+		sent    *url.Error
+		unknown x509.UnknownAuthorityError
+		host    x509.HostnameError
+		invalid x509.CertificateInvalidError
+		alert   tls.AlertError
+		header  tls.RecordHeaderError
+	)
+	if errors.As(err, &sent) {
+		err = sent.Err
+	}
+	cause := fmt.Errorf("%s: %w", c.Address(), err)
+	switch {
+	case errors.Is(context.Cause(ctx), errTimeout):
+		return c.failure(q, "flink.timeout", fault.RetryLater, fmt.Errorf("%s: %w", c.Address(), errTimeout), "look whether the JobManager is busy or stuck")
+	case ctx.Err() != nil:
+		return c.failure(q, "flink.ended", fault.RetryLater, ctx.Err(), "")
+	case errors.As(err, &unknown), errors.As(err, &host), errors.As(err, &invalid):
+		return c.failure(q, "flink.certificate", fault.RetryNever, cause, "give the certificates to trust by --flink-ca, and the name that the certificate has")
+	case errors.As(err, &alert):
+		return c.failure(q, "flink.certificate", fault.RetryNever, cause, "the server does not take the client's certificate: give one by --flink-cert and --flink-key")
+	case errors.As(err, &header):
+		return c.failure(q, "flink.certificate", fault.RetryNever, cause, "the server does not speak TLS: its address begins with http://")
+	}
+	return c.failure(q, "flink.unreachable", fault.RetryLater, cause, "check the address and that a cluster runs there; adf flink up starts one on this machine")
+}
+
+// refusal classifies an answer that is none.
+func (c *Client) refusal(q call, resp *http.Response, body []byte) error {
+	said := said(body)
+	if said == "" {
+		said = resp.Status
+	}
+	err := errors.New(said)
+	switch code := resp.StatusCode; {
+	case code < 400:
+		to := "elsewhere"
+		if u, err := resp.Location(); err == nil {
+			to = "to " + (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+		}
+		return c.failure(q, "flink.redirect", fault.RetryNever, fmt.Errorf("%s sends on %s", c.Address(), to),
+			"give the address where Flink answers itself; a page to log in at wants --flink-header")
+	case code == http.StatusUnauthorized, code == http.StatusForbidden, code == http.StatusProxyAuthRequired:
+		return c.failure(q, "flink.denied", fault.RetryNever, fmt.Errorf("%s: %s", resp.Status, said),
+			"give what the server asks for: --flink-header for a token or password, --flink-cert and --flink-key for a certificate")
+	case code == http.StatusNotFound && q.missing != "" && fromFlink(body):
+		return c.failure(q, "flink.missing", fault.RetryNever, fmt.Errorf("there is no %s: %s", q.missing, said), "adf flink list shows the jobs of the cluster")
+	case code == http.StatusNotFound:
+		return c.failure(q, "flink.answer", fault.RetryNever, fmt.Errorf("%s does not have %s: %s", c.Address(), resp.Request.URL.Path, said),
+			"check that it is Flink's REST server, and the version of Flink")
+	case code == http.StatusServiceUnavailable, code == http.StatusBadGateway, code == http.StatusGatewayTimeout:
+		return c.failure(q, "flink.unavailable", fault.RetryLater, err, "wait: the JobManager is starting, or a leader is being elected")
+	case code == http.StatusRequestEntityTooLarge:
+		return c.failure(q, "flink.too_large", fault.RetryNever, err, "raise rest.server.max-content-length of the cluster, or the limit of what stands before it")
+	case q.runs:
+		return c.failure(q, "flink.program", fault.RetryNever, err, "the JobManager's log has the whole of it")
+	case code >= 500:
+		return c.failure(q, "flink.server", fault.RetryLater, err, "the JobManager's log has the whole of it")
+	}
+	return c.failure(q, "flink.refused", fault.RetryNever, err, "")
+}
+
+// fromFlink says whether an error is in Flink's form.
+func fromFlink(body []byte) bool {
+	var e struct {
+		Errors []string `json:"errors"`
+	}
+	return json.Unmarshal(body, &e) == nil && len(e.Errors) > 0
+}
+
+// said is what the server said, in short: of a stack trace its first and its deepest cause.
+func said(body []byte) string {
+	var e struct {
+		Errors []string `json:"errors"`
+	}
+	if json.Unmarshal(body, &e) != nil {
+		return excerpt(body)
+	}
+	var all []string
+	for _, x := range e.Errors {
+		if x = Cause(x); x != "" && !strings.HasPrefix(x, "Internal server error") {
+			all = append(all, x)
+		}
+	}
+	if len(all) == 0 && len(e.Errors) > 0 {
+		return e.Errors[0]
+	}
+	return strings.Join(all, "; ")
+}
+
+var (
+	exceptionName = regexp.MustCompile(`^(?:[a-z][\w$]*\.)+([A-Z][\w$]*): `)
+	nested        = regexp.MustCompile(`(?:[a-z][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error): `)
+)
+
+// Cause is a Java stack trace in one line: what happened, and the deepest cause where that says more.
+func Cause(trace string) string {
+	trace = strings.TrimPrefix(strings.TrimSpace(trace), "<Exception on server side:")
+	var first, deepest string
+	for line := range strings.Lines(trace) {
+		line = strings.TrimSpace(line)
+		cause, deeper := strings.CutPrefix(line, "Caused by: ")
+		switch {
+		case line == "", strings.HasPrefix(line, "at "), strings.HasPrefix(line, "..."), strings.HasPrefix(line, "End of exception"), strings.HasPrefix(line, "Suppressed: "):
+		case deeper:
+			deepest = plain(cause)
+		case first == "":
+			first = plain(line)
+		}
+	}
+	if deepest == "" || deepest == first || strings.HasSuffix(first, deepest) {
+		return first
+	}
+	return first + ": " + deepest
+}
+
+// plain is an exception without the names of the packages.
+func plain(line string) string {
+	line = strings.TrimSuffix(strings.TrimSpace(line), ">")
+	wrapped := nested.FindAllStringIndex(line, -1)
+	if n := len(wrapped); n > 1 && wrapped[0][0] == 0 && wrapped[1][0] == wrapped[0][1] { // one that only carries another
+		line = line[wrapped[1][0]:]
+	}
+	return exceptionName.ReplaceAllString(line, "$1: ")
+}
+
+func excerpt(data []byte) string {
+	const most = 200
+	text := strings.Join(strings.Fields(string(data[:min(len(data), mostText)])), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}
