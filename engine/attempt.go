@@ -15,10 +15,14 @@ import (
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/sinks"
+	"github.com/activedataflow/adf/splits"
 )
 
 // stagedBytes is how much output may wait in staging before the epoch ends early.
 const stagedBytes = 64 << 20
+
+// rollbackTime is how long a failed attempt may take to remove its state, also when the run is being stopped.
+const rollbackTime = 5 * time.Second
 
 // idleFor is how long there must be nothing to read before a run until Idle ends.
 const idleFor = time.Second
@@ -74,7 +78,9 @@ func (a *attempt) try(ctx context.Context) (err error) {
 		} else if cerr != nil {
 			a.log.Debug("closing after a failure", "error", cerr)
 		}
-		if rerr := a.session.Rollback(context.WithoutCancel(ctx)); rerr != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rollbackTime)
+		defer cancel()
+		if rerr := a.session.Rollback(ctx); rerr != nil {
 			a.log.Warn("the state of the failed attempt stays in the checkpoint store until the next start", "error", rerr)
 		}
 	}()
@@ -131,7 +137,7 @@ func (a *attempt) build() error {
 				}
 				w.watermark.Store(record.NoTime)
 				var err error
-				if w.keyed, err = task.NewKeyed(a.ctx, a.env(i), n); err != nil {
+				if w.keyed, err = task.NewKeyed(a.ctx, a.env(), n); err != nil {
 					return err
 				}
 				workers[n] = append(workers[n], w)
@@ -145,7 +151,7 @@ func (a *attempt) build() error {
 				l := &lane{a: a, node: n, in: in, control: make(chan *barrier, 1), complete: make(chan []*adfv1.ReadState, 1)}
 				l.watermark.Store(record.NoTime)
 				var err error
-				if l.read, err = task.NewRead(a.ctx, a.env(i), n, readerContext{e, i}, a.Until != Drained); err != nil {
+				if l.read, err = task.NewRead(a.ctx, a.env(), n, readerContext{e, i}, a.Until != Drained); err != nil {
 					return err
 				}
 				a.lanes = append(a.lanes, l)
@@ -156,7 +162,9 @@ func (a *attempt) build() error {
 	return nil
 }
 
-func (a *attempt) env(index int) task.Env {
+// env is that of the next lane or worker.
+func (a *attempt) env() task.Env {
+	index := len(a.lanes) + len(a.workers)
 	return task.Env{
 		Graph: a.graph, Run: a.id, Index: index, Log: a.log,
 		Counters: func(node string) *task.Counters { return a.counters[node] },
@@ -217,9 +225,15 @@ func (a *attempt) restore() error {
 				state = s
 			}
 		}
-		if state != nil && state.WatermarkMs != nil {
-			for _, l := range a.lanesOf(e.node.Name) {
-				l.read.Promised(*state.WatermarkMs)
+		lanes := a.lanesOf(e.node.Name)
+		for i, s := range state.GetSplits() {
+			in := lanes[i%len(lanes)].in
+			in.splits = append(in.splits, s)
+		}
+		for _, l := range lanes {
+			l.read.Promised(a.promisedBefore(e.node.Name))
+			if len(l.in.splits) > 0 { // what the checkpoint has is committed by now, and perhaps nobody was told
+				l.complete <- slices.Clone(l.in.splits)
 			}
 		}
 		if err := e.start(a.ctx, state); err != nil {
@@ -283,11 +297,8 @@ func (a *attempt) coordinate() error {
 			}
 			end = true
 		}
-		if err := a.endEpoch(end && a.ended() && a.Until == Drained); err != nil {
+		if err := a.endEpoch(end); err != nil || end {
 			return err
-		}
-		if end {
-			return a.awaitCommit()
 		}
 	}
 }
@@ -297,21 +308,23 @@ func (a *attempt) ended() bool {
 	return !slices.ContainsFunc(a.lanes, func(l *lane) bool { return !l.ended.Load() })
 }
 
-// quiet says whether there has been nothing to read for a while.
+// quiet says whether there has been nothing to read for a while: bounded input is at its end then, and of other input everything has been found.
 func (a *attempt) quiet(now time.Time) bool {
-	return !slices.ContainsFunc(a.lanes, func(l *lane) bool {
-		since := l.quiet.Load()
-		return since == 0 || now.UnixMilli()-since < idleFor.Milliseconds()
-	})
+	return !slices.ContainsFunc(a.enums, func(e *enumerate) bool { return e.looking.Load() > 0 }) &&
+		!slices.ContainsFunc(a.lanes, func(l *lane) bool {
+			since := l.quiet.Load()
+			return since == 0 || now.UnixMilli()-since < idleFor.Milliseconds() || !l.ended.Load() && l.node.Source.Boundedness() == splits.Bounded
+		})
 }
 
-// endEpoch pauses everything, takes the state of all parts, saves it, and lets everything go on.
-func (a *attempt) endEpoch(finished bool) error {
+// endEpoch pauses everything, takes the state of all parts, saves it, and lets everything go on, but for the last epoch of a run: that
+// is over when its output is committed and every reader knows.
+func (a *attempt) endEpoch(last bool) error {
 	began := time.Now()
+	finished := last && a.ended() && a.Until == Drained
 	cp := &adfv1.Checkpoint{PlanDigest: a.graph.Plan.Digest(), Finished: finished}
 	if finished {
 		cp.FinishedAtMs = began.UnixMilli()
-		a.finished = true
 		if !a.before.IsZero() && a.nothingRead() {
 			cp.FinishedAtMs = a.before.UnixMilli()
 		}
@@ -329,7 +342,7 @@ func (a *attempt) endEpoch(finished bool) error {
 		cp.Sources = append(cp.Sources, s)
 	}
 	acks := make(chan ack, len(a.lanes)+len(a.workers))
-	b := &barrier{acks, make(chan struct{})}
+	b := &barrier{acks, make(chan struct{}), last}
 	for _, l := range a.lanes {
 		l.control <- b
 	}
@@ -352,7 +365,8 @@ func (a *attempt) endEpoch(finished bool) error {
 		}
 	}
 	for node, s := range sources {
-		if w := promised(promises[node]); w != record.NoTime && a.Until != Drained {
+		// A promise stands also when a run has read nothing; at the end of time it is void.
+		if w := max(promised(promises[node]), a.promisedBefore(node)); w != record.NoTime && !finished {
 			s.WatermarkMs = &w
 		}
 	}
@@ -367,10 +381,35 @@ func (a *attempt) endEpoch(finished bool) error {
 	if err := a.save(cp, deltas); err != nil {
 		return err
 	}
-	close(b.resume)
 	a.log.Debug("checkpoint", "epoch", cp.Epoch, "took", time.Since(began))
-	a.commit(cp, reads)
+	if !last {
+		close(b.resume)
+		a.commit(cp, reads)
+		return nil
+	}
+	if err := a.commits.commit(a.ctx, cp); err != nil {
+		return err
+	}
+	close(b.resume)
+	for range a.lanes {
+		select {
+		case <-acks:
+		case <-a.ctx.Done():
+			return context.Cause(a.ctx)
+		}
+	}
+	a.finished = finished
 	return nil
+}
+
+// promisedBefore is what a source has promised up to the last checkpoint.
+func (a *attempt) promisedBefore(node string) int64 {
+	for _, s := range a.saved.Sources {
+		if s.Node == node && s.WatermarkMs != nil {
+			return *s.WatermarkMs
+		}
+	}
+	return record.NoTime
 }
 
 func (a *attempt) nothingRead() bool {

@@ -33,11 +33,15 @@ func (c *committers) commit(ctx context.Context, cp *adfv1.Checkpoint) error {
 
 func (c *committers) one(ctx context.Context, sh sinks.Shard, m *adfv1.Committable) error {
 	if c.open[sh.Node] == nil {
-		committer, err := c.r.graph.Node(sh.Node).Sink.(sinks.AnyExact).NewCommitter(ctx)
-		if err != nil {
+		if err := task.Guard(sh.Node, func() error {
+			committer, err := c.r.graph.Node(sh.Node).Sink.(sinks.AnyExact).NewCommitter(ctx)
+			if err == nil {
+				c.open[sh.Node] = committer
+			}
+			return err
+		}); err != nil {
 			return fault.Within(err, sh.Flow, sh.Run, sh.Node)
 		}
-		c.open[sh.Node] = committer
 	}
 	return task.Commit(ctx, c.open[sh.Node], sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
 		var err error
@@ -48,8 +52,8 @@ func (c *committers) one(ctx context.Context, sh sinks.Shard, m *adfv1.Committab
 
 func (c *committers) close() error {
 	var all []error
-	for _, o := range c.open {
-		all = append(all, o.Close())
+	for node, o := range c.open {
+		all = append(all, task.Guard(node, o.Close))
 	}
 	return errors.Join(all...)
 }

@@ -3,9 +3,11 @@ package engine
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/fault"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/splits"
@@ -17,24 +19,31 @@ type enumerate struct {
 	node  *adf.Node
 	lanes []*inbox
 
-	mu   sync.Mutex // held while the enumerator is called, and by a checkpoint until it is saved
-	enum splits.AnyEnumerator
+	mu      sync.Mutex // held while the enumerator is called, and by a checkpoint until it is saved
+	enum    splits.AnyEnumerator
+	given   []assigned   // by lane, what the call at work has assigned
+	looking atomic.Int32 // background work that has not come to its first result
 
 	credit  sync.Mutex
 	credits []int // requests not yet handed to the enumerator, by lane
 	wake    chan struct{}
 }
 
-// inbox is where a lane finds what was assigned to it.
-type inbox struct {
-	mu     sync.Mutex
+// assigned is what a lane is told.
+type assigned struct {
 	splits []*adfv1.ReadState
 	noMore bool
-	wake   chan struct{}
+}
+
+// inbox is where a lane finds what was assigned to it.
+type inbox struct {
+	mu sync.Mutex
+	assigned
+	wake chan struct{}
 }
 
 func newEnumerate(a *attempt, n *adf.Node, lanes int) *enumerate {
-	e := &enumerate{a: a, node: n, credits: make([]int, lanes), wake: make(chan struct{}, 1)}
+	e := &enumerate{a: a, node: n, credits: make([]int, lanes), given: make([]assigned, lanes), wake: make(chan struct{}, 1)}
 	for range lanes {
 		e.lanes = append(e.lanes, &inbox{wake: make(chan struct{}, 1)})
 	}
@@ -48,30 +57,46 @@ func signal(c chan struct{}) {
 	}
 }
 
-// start restores or makes the enumerator; lanes get the splits that they had before, spread evenly.
+// start restores or makes the enumerator.
 func (e *enumerate) start(ctx context.Context, restored *adfv1.SourceState) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var state *splits.State
 	if restored != nil {
 		state = &splits.State{Version: int(restored.EnumeratorVersion), Data: restored.Enumerator}
-		for i, s := range restored.Splits {
-			in := e.lanes[i%len(e.lanes)]
-			in.splits = append(in.splits, s)
-		}
 	}
-	enum, err := e.node.Source.NewEnumerator(ctx, e, state)
-	if err != nil {
+	return e.call(func() (err error) {
+		if e.enum, err = e.node.Source.NewEnumerator(ctx, e, state); err != nil {
+			return err
+		}
+		if err := e.enum.Start(ctx); err != nil {
+			return err
+		}
+		for i := range e.lanes {
+			if err := e.enum.AddReader(ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// call calls the enumerator, with the lock held. What it assigns takes effect when it returns, all at once: a lane that
+// knew of some of its splits only would promise what the others do not keep.
+func (e *enumerate) call(work func() error) error {
+	if err := task.Guard(e.node.Name, work); err != nil {
 		return e.within(err)
 	}
-	e.enum = enum
-	if err := enum.Start(ctx); err != nil {
-		return e.within(err)
-	}
-	for i := range e.lanes {
-		if err := enum.AddReader(ctx, i); err != nil {
-			return e.within(err)
+	for i, in := range e.lanes {
+		g := &e.given[i]
+		if len(g.splits) == 0 && !g.noMore {
+			continue
 		}
+		in.mu.Lock()
+		in.splits, in.noMore = append(in.splits, g.splits...), in.noMore || g.noMore
+		in.mu.Unlock()
+		*g = assigned{}
+		signal(in.wake)
 	}
 	return nil
 }
@@ -85,10 +110,10 @@ func (e *enumerate) run(ctx context.Context) error {
 			return nil
 		}
 		e.mu.Lock()
-		err := e.handle(ctx)
+		err := e.call(func() error { return e.handle(ctx) })
 		e.mu.Unlock()
 		if err != nil {
-			return e.within(err)
+			return err
 		}
 	}
 }
@@ -110,9 +135,12 @@ func (e *enumerate) handle(ctx context.Context) error {
 
 // snapshot is called with the lock held.
 func (e *enumerate) snapshot(ctx context.Context) (*adfv1.SourceState, error) {
-	s, err := e.enum.Snapshot(ctx)
-	if err != nil {
-		return nil, e.within(err)
+	var s splits.State
+	if err := e.call(func() (err error) {
+		s, err = e.enum.Snapshot(ctx)
+		return err
+	}); err != nil {
+		return nil, err
 	}
 	return &adfv1.SourceState{Node: e.node.Name, EnumeratorVersion: uint32(s.Version), Enumerator: s.Data}, nil
 }
@@ -150,42 +178,40 @@ func (e *enumerate) Readers() []int {
 	return all
 }
 
-// Assign puts splits into a lane's inbox.
-func (e *enumerate) Assign(lane int, assigned ...splits.Envelope) {
-	in := e.lanes[lane]
-	in.mu.Lock()
-	for _, s := range assigned {
-		in.splits = append(in.splits, &adfv1.ReadState{Id: s.ID, Version: uint32(s.Version), Data: s.Data})
+// Assign notes splits for a lane's inbox.
+func (e *enumerate) Assign(lane int, envelopes ...splits.Envelope) {
+	for _, s := range envelopes {
+		e.given[lane].splits = append(e.given[lane].splits, task.StateOf(s))
 	}
-	in.mu.Unlock()
-	signal(in.wake)
 }
 
-// NoMoreSplits tells a lane that nothing more comes.
-func (e *enumerate) NoMoreSplits(lane int) {
-	in := e.lanes[lane]
-	in.mu.Lock()
-	in.noMore = true
-	in.mu.Unlock()
-	signal(in.wake)
-}
+// NoMoreSplits notes that nothing more comes for a lane.
+func (e *enumerate) NoMoreSplits(lane int) { e.given[lane].noMore = true }
 
 // Every runs work in the background, and what it gives back under the enumerator's lock.
 func (e *enumerate) Every(period time.Duration, work func(context.Context) (handle func() error)) {
+	e.looking.Add(1)
 	e.a.start(func(ctx context.Context) error {
-		for {
-			handle := work(ctx)
+		for first := true; ; first = false {
+			var handle func() error
+			err := task.Guard(e.node.Name, func() error {
+				handle = work(ctx)
+				return nil
+			})
+			if err != nil {
+				return e.within(err)
+			}
 			if ctx.Err() != nil {
 				return nil
 			}
 			e.mu.Lock()
-			err := handle()
-			e.mu.Unlock()
-			if err != nil {
-				return e.within(err)
+			err = e.call(handle)
+			if first {
+				e.looking.Add(-1)
 			}
-			if period <= 0 {
-				return nil
+			e.mu.Unlock()
+			if err != nil || period <= 0 {
+				return err
 			}
 			select {
 			case <-time.After(period):

@@ -32,6 +32,7 @@ type item struct {
 type barrier struct {
 	acks   chan<- ack
 	resume chan struct{}
+	last   bool // of the run
 }
 
 // out is the way from one producer to all workers of a keyed step.
@@ -86,10 +87,9 @@ func (o *outs) flush(ctx context.Context, watermark int64, b *barrier) error {
 	return nil
 }
 
-// due says whether what is buffered should go on its way.
+// due says whether what is buffered, or a promise, should go on its way.
 func (o *outs) due(now time.Time) bool {
-	n := o.chain.Buffered()
-	return n >= flushBytes || n > 0 && now.Sub(o.flushed) >= linger
+	return now.Sub(o.flushed) >= linger || o.chain.Buffered() >= flushBytes
 }
 
 // lowest is the least of several promises. Those that say that nothing at all comes any more hold nobody back.

@@ -31,6 +31,9 @@ type lane struct {
 func (l *lane) run(ctx context.Context) error {
 	wait := time.NewTimer(0)
 	defer wait.Stop()
+	if err := l.takeIn(); err != nil { // those of the checkpoint, before they are told to be complete
+		return err
+	}
 	for {
 		select {
 		case b := <-l.control:
@@ -46,7 +49,7 @@ func (l *lane) run(ctx context.Context) error {
 		default:
 		}
 		now := time.Now()
-		if err := l.takeIn(now); err != nil {
+		if err := l.takeIn(); err != nil {
 			return err
 		}
 		status, err := l.read.Poll(ctx, now.UnixMilli())
@@ -101,13 +104,13 @@ func (l *lane) run(ctx context.Context) error {
 }
 
 // takeIn takes what was assigned.
-func (l *lane) takeIn(now time.Time) error {
+func (l *lane) takeIn() error {
 	l.in.mu.Lock()
 	added, noMore := l.in.splits, l.in.noMore
 	l.in.splits, l.in.noMore = nil, false
 	l.in.mu.Unlock()
 	if len(added) > 0 {
-		if err := l.read.Add(now.UnixMilli(), added...); err != nil {
+		if err := l.read.Add(added...); err != nil {
 			return err
 		}
 	}
@@ -126,7 +129,7 @@ func (l *lane) flush(ctx context.Context, now time.Time, b *barrier) error {
 // pause ends the epoch for this lane.
 func (l *lane) pause(ctx context.Context, b *barrier) error {
 	now := time.Now()
-	if err := l.takeIn(now); err != nil { // the enumerator has given them away
+	if err := l.takeIn(); err != nil { // the enumerator has given them away
 		return err
 	}
 	if err := l.flush(ctx, now, b); err != nil {
@@ -142,10 +145,17 @@ func (l *lane) pause(ctx context.Context, b *barrier) error {
 	b.acks <- ack{lane: l, splits: states, watermark: l.watermark.Load()}
 	select {
 	case <-b.resume:
-		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	if b.last { // and committed
+		if err := l.read.CheckpointComplete(ctx, states); err != nil {
+			return err
+		}
+		b.acks <- ack{lane: l}
+		<-ctx.Done()
+	}
+	return nil
 }
 
 // ack is what one lane or worker tells at the end of an epoch.

@@ -97,6 +97,9 @@ func (w *worker) take(ctx context.Context, m message) error {
 	m.barrier.acks <- ack{worker: w, deltas: w.keyed.Snapshot()}
 	select {
 	case <-m.barrier.resume:
+		if m.barrier.last {
+			<-ctx.Done()
+		}
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)

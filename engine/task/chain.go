@@ -20,8 +20,12 @@ import (
 type Env struct {
 	Graph *adf.Graph
 	Run   string
-	// Index is the lane's or worker's number among those of its node.
+	// Index is the lane's or worker's number; no two of a run have the same, since a node may be in chains behind several others.
 	Index int
+	// Buckets is how many buckets keys are spread over; 0 means what the plan says. Only a driver that keeps no state beyond the run may choose.
+	Buckets int
+	// Bounded says that the run's input ends, also that of sources that would not end by themselves.
+	Bounded bool
 	// Log carries flow and run already.
 	Log *slog.Logger
 	// Counters gives those of a node.
@@ -32,8 +36,16 @@ type Env struct {
 
 func (e Env) opContext(n *adf.Node) operators.OpContext {
 	return operators.OpContext{
-		Flow: e.Graph.Plan.Flow(), Node: n.Name, Run: e.Run, Index: e.Index, Log: e.Log.With("node", n.Name), Bounded: e.Graph.Bounded(n),
+		Flow: e.Graph.Plan.Flow(), Node: n.Name, Run: e.Run, Index: e.Index, Log: e.Log.With("node", n.Name),
+		Bounded: e.Bounded || e.Graph.Bounded(n),
 	}
+}
+
+func (e Env) buckets() int {
+	if e.Buckets > 0 {
+		return e.Buckets
+	}
+	return e.Graph.Plan.Buckets()
 }
 
 // Chain is what is fused behind a source or a keyed step: steps, direct sinks, the write side of exactly-once sinks, and the half of keyed steps
@@ -113,22 +125,25 @@ func (c *Chain) open(ctx context.Context, n *adf.Node) (outlet, error) {
 	switch n.Kind {
 	case adf.KindOp:
 		s := &stepOutlet{failing: c.failing(n, n.Op.In()), op: n.Op.Instance(), out: n.Out.NewBatch()}
-		if err := guard(n.Name, func() error { return s.op.Open(ctx, c.env.opContext(n)) }); err != nil {
+		if err := Guard(n.Name, func() error { return s.op.Open(ctx, c.env.opContext(n)) }); err != nil {
 			return nil, err
 		}
-		c.closers = append(c.closers, s.op.Close)
+		c.closers = append(c.closers, func() error { return Guard(n.Name, s.op.Close) })
 		return s, nil
 	case adf.KindSink:
 		if _, ok := n.Sink.(sinks.AnyExact); ok {
 			return &writeOutlet{c.failing(n, n.Out), c.env.Write(n.Name)}, nil
 		}
-		w, err := n.Sink.(sinks.AnyDirect).NewWriter(ctx, sinks.WriterContext{Flow: c.env.Graph.Plan.Flow(), Node: n.Name, Run: c.env.Run, Index: c.env.Index})
-		if err != nil {
+		var w sinks.AnyDirectWriter
+		if err := Guard(n.Name, func() (err error) {
+			w, err = n.Sink.(sinks.AnyDirect).NewWriter(ctx, sinks.WriterContext{Flow: c.env.Graph.Plan.Flow(), Node: n.Name, Run: c.env.Run, Index: c.env.Index})
+			return err
+		}); err != nil {
 			return nil, err
 		}
 		d := &directOutlet{c.failing(n, n.Out), w}
 		c.direct = append(c.direct, d)
-		c.closers = append(c.closers, w.Close)
+		c.closers = append(c.closers, func() error { return Guard(n.Name, w.Close) })
 		return d, nil
 	}
 	panic(fmt.Sprintf("a %s can not be in a chain", n.Kind))
@@ -136,7 +151,7 @@ func (c *Chain) open(ctx context.Context, n *adf.Node) (outlet, error) {
 
 func (c *Chain) shuffle(to adf.Consumer) (*Shuffle, error) {
 	n := to.Node
-	half, err := n.Keyed.Shuffle(to.Input, c.env.opContext(n), c.env.Graph.Plan.Buckets())
+	half, err := n.Keyed.Shuffle(to.Input, c.env.opContext(n), c.env.buckets())
 	if err != nil {
 		return nil, err
 	}
@@ -175,8 +190,8 @@ func (c *Chain) Buffered() int {
 // FlushSinks returns when everything written to direct sinks is safe.
 func (c *Chain) FlushSinks(ctx context.Context) error {
 	for _, d := range c.direct {
-		if err := d.w.Flush(ctx); err != nil {
-			return fault.Within(err, c.env.Graph.Plan.Flow(), c.env.Run, d.node.Name)
+		if err := Guard(d.node.Name, func() error { return d.w.Flush(ctx) }); err != nil {
+			return fault.Within(ofSink("flush", err), c.env.Graph.Plan.Flow(), c.env.Run, d.node.Name)
 		}
 	}
 	return nil
@@ -217,7 +232,7 @@ type directOutlet struct {
 }
 
 func (d *directOutlet) push(ctx context.Context, in record.Any) error {
-	return d.run(ctx, in, func() error { return d.w.Write(ctx, in, d.fail) })
+	return d.run(ctx, in, func() error { return ofSink("write", d.w.Write(ctx, in, d.fail)) })
 }
 
 // writeOutlet is the way to an exactly-once sink.
@@ -260,7 +275,7 @@ func (s *Shuffle) push(ctx context.Context, in record.Any) error {
 
 // Flush emits what is buffered, one payload per bucket, in ascending order of buckets. A payload belongs to the callee.
 func (s *Shuffle) Flush(emit func(bucket int, payload []byte)) error {
-	err := guard(s.node.Name, func() error {
+	err := Guard(s.node.Name, func() error {
 		return s.half.Flush(emit)
 	})
 	return fault.Within(err, s.chain.env.Graph.Plan.Flow(), s.chain.env.Run, s.node.Name)
@@ -286,7 +301,7 @@ func (c *Chain) failing(n *adf.Node, codec row.AnyCodec) *failing {
 func (f *failing) run(ctx context.Context, in record.Any, work func() error) error {
 	f.in = in
 	f.count.In.Add(int64(in.Len()))
-	err := guard(f.node.Name, work)
+	err := Guard(f.node.Name, work)
 	f.in = nil
 	if err == nil {
 		err, f.refused = f.refused, nil
@@ -368,8 +383,8 @@ func (f *failing) recordError(text []byte, m record.Meta, split string, err erro
 	return &fault.RuntimeError{Detail: d}
 }
 
-// guard turns a panic of user code into an error.
-func guard(node string, work func() error) (err error) {
+// Guard turns a panic of user code into an error.
+func Guard(node string, work func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &fault.RuntimeError{Detail: fault.Detail{

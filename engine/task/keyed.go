@@ -10,6 +10,7 @@ import (
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/operators"
 	"github.com/activedataflow/adf/operators/state"
+	"github.com/activedataflow/adf/record"
 )
 
 // fullRecords is how many results are handed on at a time.
@@ -23,6 +24,8 @@ type Keyed struct {
 	buckets []*state.Bucket // by number; nil: not yet used
 	out     operators.Output
 	fails   *failing
+
+	watermark, now int64 // of the last Advance
 }
 
 // NewKeyed opens the step without any bucket, and the chain behind it.
@@ -31,8 +34,8 @@ func NewKeyed(ctx context.Context, env Env, n *adf.Node) (*Keyed, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyed{Chain: chain, node: n, buckets: make([]*state.Bucket, env.Graph.Plan.Buckets()), fails: chain.failing(n, n.Keyed.Inputs()[0])}
-	err = guard(n.Name, func() (err error) {
+	k := &Keyed{Chain: chain, node: n, buckets: make([]*state.Bucket, env.buckets()), fails: chain.failing(n, n.Keyed.Inputs()[0]), watermark: record.NoTime}
+	err = Guard(n.Name, func() (err error) {
 		k.task, err = n.Keyed.Task(env.opContext(n))
 		return err
 	})
@@ -51,6 +54,7 @@ func (k *Keyed) bucket(n int) *state.Bucket {
 	b := k.buckets[n]
 	if b == nil {
 		b = state.NewBucket(k.node.Keyed.Cells())
+		b.Reach(k.watermark, b.Now())
 		k.buckets[n] = b
 	}
 	return b
@@ -67,35 +71,55 @@ func (k *Keyed) Restore(bucket int, log [][]byte) error {
 	return nil
 }
 
-// Process takes one payload.
+// Process takes one payload, and fires the timers that it sets for a time that has been reached already.
 func (k *Keyed) Process(ctx context.Context, bucket, input int, payload []byte) error {
-	return k.work(ctx, func() (more bool, err error) {
-		return false, k.task.Process(ctx, k.bucket(bucket), input, payload, k.out)
-	})
+	b := k.bucket(bucket)
+	if err := k.work(ctx, func() (more bool, err error) {
+		return false, k.task.Process(ctx, b, input, payload, k.out)
+	}); err != nil {
+		return err
+	}
+	return k.advance(ctx, b)
 }
 
-// Advance fires the timers due at a watermark and at now, both in milliseconds.
+// Advance fires the timers due at a watermark and at now, both in milliseconds. The watermark does not go back.
 func (k *Keyed) Advance(ctx context.Context, watermark, now int64) error {
+	k.watermark, k.now = max(k.watermark, watermark), now
 	for _, b := range k.buckets {
 		if b == nil {
 			continue
 		}
-		if event, processing := b.NextTimer(); event > watermark && processing > now {
-			continue
-		}
-		if err := k.work(ctx, func() (more bool, err error) {
-			return k.task.Advance(ctx, b, watermark, now, k.out)
-		}); err != nil {
+		if err := k.advance(ctx, b); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (k *Keyed) advance(ctx context.Context, b *state.Bucket) error {
+	now := max(k.now, b.Now())
+	if event, processing := b.NextTimer(); event > k.watermark && processing > now {
+		b.Reach(k.watermark, now) // what is late is late in every bucket
+		return nil
+	}
+	return k.work(ctx, func() (more bool, err error) {
+		return k.task.Advance(ctx, b, k.watermark, now, k.out)
+	})
+}
+
+// Finish takes one bucket to the end of time and forgets it: for a driver that gives a bucket its whole input at once.
+func (k *Keyed) Finish(ctx context.Context, bucket int, now int64) error {
+	b := k.bucket(bucket)
+	k.buckets[bucket] = nil
+	return k.work(ctx, func() (more bool, err error) {
+		return k.task.Advance(ctx, b, record.MaxTime, max(now, b.Now()), k.out)
+	})
+}
+
 // work does something until there is no more of it, and hands on what comes out.
 func (k *Keyed) work(ctx context.Context, do func() (more bool, err error)) error {
 	for more := true; more; {
-		err := guard(k.node.Name, func() (err error) {
+		err := Guard(k.node.Name, func() (err error) {
 			more, err = do()
 			return err
 		})
@@ -162,7 +186,9 @@ func (k *Keyed) Snapshot() []Delta {
 }
 
 // Close closes the step and the chain.
-func (k *Keyed) Close() error { return errors.Join(k.within(k.task.Close()), k.Chain.Close()) }
+func (k *Keyed) Close() error {
+	return errors.Join(k.within(Guard(k.node.Name, k.task.Close)), k.Chain.Close())
+}
 
 func (k *Keyed) within(err error) error {
 	return fault.Within(err, k.Chain.env.Graph.Plan.Flow(), k.Chain.env.Run, k.node.Name)

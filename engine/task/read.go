@@ -26,13 +26,20 @@ type Read struct {
 	done   int64 // the newest event time of the splits that ended
 	open   bool
 	drop   []int
+
+	limited bool
+	left    int64 // records, when it is limited
+
+	polled int64 // when the last poll was, ms; 0: there was none
+	waited int64 // how long the lane has been waiting for input, ms
+	empty  int64 // waited, when it had a split last
 }
 
 // promise is what a split has promised so far.
 type promise struct {
 	newest int64 // event time, ms; record.NoTime before the first
-	given  int64 // the largest watermark that the source itself has set
-	active int64 // when it last had records, ms
+	given  int64 // the largest watermark that the source itself has set, or what the lane had promised before it had the split
+	active int64 // Read.waited, when it last had records
 }
 
 // NewRead opens a reader without splits, and the chain behind it. With open, the end of the input is not the end of time: more may come in the
@@ -56,12 +63,12 @@ func NewRead(ctx context.Context, env Env, n *adf.Node, rc splits.ReaderContext,
 	}, nil
 }
 
-// Add gives the lane splits, new ones or those of a checkpoint.
-func (r *Read) Add(now int64, states ...*adfv1.ReadState) error {
+// Add gives the lane splits, new ones or those of a checkpoint. They begin with what the lane has promised: whatever is older in them is late.
+func (r *Read) Add(states ...*adfv1.ReadState) error {
 	envelopes := make([]splits.Envelope, len(states))
 	for i, s := range states {
 		envelopes[i] = EnvelopeOf(s)
-		p := &promise{newest: record.NoTime, given: record.NoTime, active: now}
+		p := &promise{newest: record.NoTime, given: r.own, active: r.waited}
 		if s.NewestMs != nil {
 			p.newest = *s.NewestMs
 		}
@@ -81,6 +88,15 @@ func StateOf(e splits.Envelope) *adfv1.ReadState {
 	return &adfv1.ReadState{Id: e.ID, Version: uint32(e.Version), Data: e.Data}
 }
 
+// Splits is how many splits are not at their end.
+func (r *Read) Splits() int { return len(r.splits) }
+
+// Limit ends the input after n more records: what is polled beyond them is left out. It is for a run that ends before its input does.
+func (r *Read) Limit(n int64) { r.left, r.limited = n, true }
+
+// Limited says whether the limit is reached.
+func (r *Read) Limited() bool { return r.limited && r.left == 0 }
+
 // NoMoreSplits says that nothing more will be added.
 func (r *Read) NoMoreSplits() {
 	r.noMore = true
@@ -92,13 +108,14 @@ func (r *Read) Ready() <-chan struct{} { return r.reader.Ready() }
 
 // Poll reads at most one batch and pushes it through the chain; now is in milliseconds.
 func (r *Read) Poll(ctx context.Context, now int64) (splits.Status, error) {
+	r.wait(now)
 	var status splits.Status
-	err := guard(r.node.Name, func() (err error) {
+	err := Guard(r.node.Name, func() (err error) {
 		status, err = r.reader.Poll(r.batch)
 		return err
 	})
 	if err == nil && (r.batch.Len() > 0 || len(r.batch.Rejections()) > 0) {
-		err = r.push(ctx, now)
+		err = r.push(ctx)
 	}
 	r.batch.Reset()
 	if err != nil {
@@ -106,15 +123,25 @@ func (r *Read) Poll(ctx context.Context, now int64) (splits.Status, error) {
 	}
 	for _, id := range r.reader.Finished() {
 		if p := r.splits[id]; p != nil {
-			r.done = max(r.done, p.newest)
+			r.done = max(r.done, r.reached(p))
 			delete(r.splits, id)
+			r.empty = r.waited
 		}
 	}
 	return status, nil
 }
 
+// wait counts the time that the lane waits for input. A lane that was held up polls late, and its splits have records then that nobody has looked
+// at: so one wait counts for less than what makes a split idle.
+func (r *Read) wait(now int64) {
+	if t := r.node.Time; t != nil && r.polled != 0 {
+		r.waited += max(0, min(now-r.polled, (t.IdleAfter.Milliseconds()+1)/2))
+	}
+	r.polled = now
+}
+
 // push gives the batch at hand its times, and hands it on.
-func (r *Read) push(ctx context.Context, now int64) error {
+func (r *Read) push(ctx context.Context) error {
 	f, b := r.fails, r.batch
 	split := b.SplitID()
 	for _, x := range b.Rejections() {
@@ -123,7 +150,7 @@ func (r *Read) push(ctx context.Context, now int64) error {
 	r.drop = r.drop[:0]
 	if t := r.node.Time; t != nil {
 		f.in = b
-		err := guard(r.node.Name, func() error {
+		err := Guard(r.node.Name, func() error {
 			return t.Set(b, func(i int, err error) {
 				f.fail(i, err)
 				r.drop = append(r.drop, i)
@@ -142,7 +169,8 @@ func (r *Read) push(ctx context.Context, now int64) error {
 	if len(r.drop) > 0 {
 		b.Drop(r.drop)
 	}
-	r.promise(split, now)
+	r.cut()
+	r.promise(split)
 	if err := f.flush(ctx); err != nil {
 		return err
 	}
@@ -150,9 +178,26 @@ func (r *Read) push(ctx context.Context, now int64) error {
 	return r.Chain.Push(ctx, adf.Ref{Node: r.node.Name}, b)
 }
 
+// cut leaves out what is beyond the limit.
+func (r *Read) cut() {
+	if !r.limited {
+		return
+	}
+	n := int64(r.batch.Len())
+	if n > r.left {
+		r.drop = r.drop[:0]
+		for i := r.left; i < n; i++ {
+			r.drop = append(r.drop, int(i))
+		}
+		r.batch.Drop(r.drop)
+		n = r.left
+	}
+	r.left -= n
+}
+
 // promise gives every record the watermark of its split as it was when the record had been read: by the newest time seen, or what the
 // source itself has promised in Meta.Watermark, whichever says more.
-func (r *Read) promise(split string, now int64) {
+func (r *Read) promise(split string) {
 	metas := r.batch.Meta()
 	t := r.node.Time
 	if t == nil {
@@ -162,11 +207,10 @@ func (r *Read) promise(split string, now int64) {
 		return
 	}
 	p := r.splits[split]
-	if p == nil { // a reader that reports a split's end together with its last batch
-		p = &promise{newest: record.NoTime, given: record.NoTime}
-		r.splits[split] = p
+	if p == nil { // a reader that reports a split's end before its last batch
+		p = &promise{newest: r.done, given: r.own}
 	}
-	p.active = now
+	p.active = r.waited
 	behind := t.OutOfOrderness.Milliseconds()
 	for i := range metas {
 		p.newest = max(p.newest, metas[i].Time)
@@ -184,35 +228,57 @@ func minus(t, d int64) int64 {
 	return t - d
 }
 
-// Promised sets what the source had promised before this run.
+// reached is the newest event time of a split, or the time that makes the same promise as its source has given; record.NoTime before the first record.
+func (r *Read) reached(p *promise) int64 {
+	if p.newest == record.NoTime {
+		return record.NoTime
+	}
+	return max(p.newest, plus(p.given, r.node.Time.OutOfOrderness.Milliseconds()))
+}
+
+func plus(t, d int64) int64 {
+	if t == record.NoTime || t > record.MaxTime-d {
+		return t
+	}
+	return t + d
+}
+
+// Promised sets what the source had promised before this run; it comes before the first split.
 func (r *Read) Promised(watermark int64) { r.own = watermark }
 
 // Watermark is the lane's promise at now (milliseconds): nothing earlier comes from it. A bounded lane promises nothing until it knows all its splits,
 // because one that nobody has opened may hold any time.
 func (r *Read) Watermark(now int64) int64 {
 	t := r.node.Time
-	if len(r.splits) == 0 && r.noMore {
-		if !r.open || r.done == record.NoTime || t == nil {
-			return record.MaxTime // nothing of this lane is to be waited for
+	if t == nil {
+		if len(r.splits) == 0 && r.noMore {
+			return record.MaxTime
 		}
-		r.own = max(r.own, minus(r.done, t.OutOfOrderness.Milliseconds()))
-		return r.own
-	}
-	if t == nil || r.node.Source.Boundedness() == splits.Bounded && !r.noMore {
 		return r.own
 	}
 	behind, idle := t.OutOfOrderness.Milliseconds(), t.IdleAfter.Milliseconds()
+	if len(r.splits) == 0 && r.noMore {
+		if !r.open || r.done == record.NoTime {
+			return record.MaxTime // nothing of this lane is to be waited for
+		}
+		r.own = max(r.own, minus(r.done, behind))
+		return r.own
+	}
+	if r.node.Source.Boundedness() == splits.Bounded && !r.noMore {
+		return r.own
+	}
+	isIdle := func(since int64) bool { return idle > 0 && r.waited-since >= idle }
 	least := int64(math.MaxInt64)
 	for _, p := range r.splits {
 		w := p.watermark(behind)
-		if idle > 0 && now-p.active >= idle {
+		if isIdle(p.active) {
 			w = max(w, now-behind)
 		}
 		least = min(least, w)
 	}
 	if len(r.splits) == 0 {
 		least = r.own
-		if idle > 0 {
+		if isIdle(r.empty) {
 			least = now - behind
 		}
 	}
@@ -232,9 +298,10 @@ func (r *Read) Snapshot() ([]*adfv1.ReadState, error) {
 	states := make([]*adfv1.ReadState, len(envelopes))
 	for i, e := range envelopes {
 		states[i] = StateOf(e)
-		if p := r.splits[e.ID]; p != nil && p.newest != record.NoTime {
-			newest := p.newest
-			states[i].NewestMs = &newest
+		if p := r.splits[e.ID]; p != nil {
+			if reached := r.reached(p); reached != record.NoTime {
+				states[i].NewestMs = &reached
+			}
 		}
 	}
 	return states, nil

@@ -75,7 +75,7 @@ func (w *Write) Take(ctx context.Context) ([]*adfv1.Part, error) {
 
 // Commit commits the parts of one committable; what the target has already is skipped. read gives a part's bytes when they lie on staging storage.
 func Commit(ctx context.Context, c sinks.AnyCommitter, sh sinks.Shard, m *adfv1.Committable, read func(context.Context, *adfv1.BlobRange) ([]byte, error)) error {
-	err := c.Commit(ctx, sh, m.From, func(yield func([]byte, error) bool) {
+	parts := func(yield func([]byte, error) bool) {
 		for _, p := range m.Parts {
 			var data []byte
 			var err error
@@ -89,6 +89,15 @@ func Commit(ctx context.Context, c sinks.AnyCommitter, sh sinks.Shard, m *adfv1.
 				return
 			}
 		}
-	})
-	return fault.Within(err, sh.Flow, sh.Run, sh.Node)
+	}
+	err := Guard(sh.Node, func() error { return c.Commit(ctx, sh, m.From, parts) })
+	return fault.Within(ofSink("commit", err), sh.Flow, sh.Run, sh.Node)
+}
+
+// ofSink says of an error of a sink that nobody has classified where it comes from.
+func ofSink(doing string, err error) error {
+	if _, ok := fault.DetailOf(err); ok || err == nil {
+		return err
+	}
+	return &fault.SinkError{Detail: fault.Detail{Code: "sink." + doing, Doing: doing, Err: err}}
 }
