@@ -7,48 +7,55 @@ import (
 )
 
 // collector shows a run's counters to Prometheus, read at the time of the scrape.
-type collector struct{ r *run }
+type collector struct {
+	r                                                     *run
+	in, out, late, failed, splits, parts, epoch, restarts *prometheus.Desc
+}
 
-var (
-	perNode = []string{"flow", "node"}
-
-	inDesc      = prometheus.NewDesc("adf_records_in_total", "Records that a node took in.", perNode, nil)
-	outDesc     = prometheus.NewDesc("adf_records_out_total", "Records that a node gave out.", perNode, nil)
-	lateDesc    = prometheus.NewDesc("adf_records_late_total", "Records that came too late for their window.", perNode, nil)
-	errorsDesc  = prometheus.NewDesc("adf_records_failed_total", "Records that could not be read, failed in a step, or did not fit a sink.", perNode, nil)
-	splitsDesc  = prometheus.NewDesc("adf_splits_opened_total", "Splits that a source opened.", perNode, nil)
-	partsDesc   = prometheus.NewDesc("adf_parts_committed_total", "Parts that an exactly-once sink committed.", perNode, nil)
-	epochDesc   = prometheus.NewDesc("adf_checkpoint_epoch", "The last saved checkpoint.", []string{"flow"}, nil)
-	restartDesc = prometheus.NewDesc("adf_restarts_total", "How often the run went back to its last checkpoint.", []string{"flow"}, nil)
-)
+// newCollector makes a collector of its own for each flow, so that several runs may have one registry.
+func newCollector(r *run) *collector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, prometheus.Labels{"flow": r.flow()})
+	}
+	return &collector{
+		r:        r,
+		in:       desc("adf_records_in_total", "Records that a node took in.", "node"),
+		out:      desc("adf_records_out_total", "Records that a node gave out.", "node"),
+		late:     desc("adf_records_late_total", "Records that came too late for their window.", "node"),
+		failed:   desc("adf_records_failed_total", "Records that could not be read, failed in a step, or did not fit a sink.", "node"),
+		splits:   desc("adf_splits_opened_total", "Splits that a source opened.", "node"),
+		parts:    desc("adf_parts_committed_total", "Parts that an exactly-once sink committed.", "node"),
+		epoch:    desc("adf_checkpoint_epoch", "The last saved checkpoint."),
+		restarts: desc("adf_restarts_total", "How often the run went back to its last checkpoint."),
+	}
+}
 
 // Describe tells the metrics.
 func (c *collector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{inDesc, outDesc, lateDesc, errorsDesc, splitsDesc, partsDesc, epochDesc, restartDesc} {
+	for _, d := range []*prometheus.Desc{c.in, c.out, c.late, c.failed, c.splits, c.parts, c.epoch, c.restarts} {
 		to <- d
 	}
 }
 
 // Collect reads the counters.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
-	flow := c.r.flow()
 	count := func(d *prometheus.Desc, n int64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), append([]string{flow}, labels...)...)
+		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
 	for _, n := range c.r.graph.Nodes {
 		k := c.r.counters[n.Name]
-		count(inDesc, k.In.Load(), n.Name)
-		count(outDesc, k.Out.Load(), n.Name)
-		count(errorsDesc, k.Errors.Load(), n.Name)
+		count(c.in, k.In.Load(), n.Name)
+		count(c.out, k.Out.Load(), n.Name)
+		count(c.failed, k.Errors.Load(), n.Name)
 		switch n.Kind {
 		case adf.KindKeyed:
-			count(lateDesc, k.Late.Load(), n.Name)
+			count(c.late, k.Late.Load(), n.Name)
 		case adf.KindSource:
-			count(splitsDesc, k.Splits.Load(), n.Name)
+			count(c.splits, k.Splits.Load(), n.Name)
 		case adf.KindSink:
-			count(partsDesc, k.Parts.Load(), n.Name)
+			count(c.parts, k.Parts.Load(), n.Name)
 		}
 	}
-	count(restartDesc, c.r.restarts.Load())
-	to <- prometheus.MustNewConstMetric(epochDesc, prometheus.GaugeValue, float64(c.r.epoch.Load()), flow)
+	count(c.restarts, c.r.restarts.Load())
+	to <- prometheus.MustNewConstMetric(c.epoch, prometheus.GaugeValue, float64(c.r.epoch.Load()))
 }

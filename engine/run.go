@@ -51,7 +51,7 @@ func (r *run) within(err error) error { return fault.Within(err, r.flow(), r.id,
 
 func (r *run) run(ctx context.Context) error {
 	if r.Metrics != nil {
-		c := &collector{r}
+		c := newCollector(r)
 		if err := r.Metrics.Register(c); err != nil {
 			return r.within(err)
 		}
@@ -63,13 +63,18 @@ func (r *run) run(ctx context.Context) error {
 	}
 	for {
 		err := newAttempt(r).try(ctx)
+		var g *gaveUp
+		over := errors.As(err, &g)
+		if over {
+			err = g.err
+		}
 		switch {
 		case err == nil:
 			r.noteEnd()
 			return nil
 		case ctx.Err() != nil:
 			return r.within(context.Cause(ctx))
-		case !fault.Retryable(err) || errors.As(err, new(*gaveUp)):
+		case over || !fault.Retryable(err):
 			r.logFailure("the run has ended", err)
 			return r.within(err)
 		case r.failures >= r.Retries:
