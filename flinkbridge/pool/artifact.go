@@ -256,10 +256,11 @@ func as(ctx context.Context, id string) context.Context {
 
 func unimplemented(err error) bool { return status.Code(err) == codes.Unimplemented }
 
-// plain is a gRPC error's message without its frame.
+// plain is the message of a gRPC error without its frame, as "NotFound: no such artifact".
 func plain(err error) error {
-	if s, ok := status.FromError(err); ok && s.Code() != codes.OK {
-		return fmt.Errorf("%s: %s", strings.ToLower(s.Code().String()), s.Message())
+	var s interface{ GRPCStatus() *status.Status }
+	if errors.As(err, &s) {
+		return fmt.Errorf("%s: %s", s.GRPCStatus().Code(), s.GRPCStatus().Message())
 	}
 	return err
 }

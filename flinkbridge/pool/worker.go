@@ -42,7 +42,7 @@ type process struct {
 }
 
 // quick is the time between two looks at a connection that is about to come or go.
-const quick = 50 * time.Millisecond
+const quick = 20 * time.Millisecond
 
 func newWorker(k key, control endpoint, o Options) *worker {
 	return &worker{key: k, control: control, o: o, log: o.Log.With("worker", k.id, "control", k.control), since: time.Now(),
