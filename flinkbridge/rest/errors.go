@@ -69,7 +69,7 @@ func (c *Client) refusal(q call, resp *http.Response, body []byte) error {
 		return c.failure(q, "flink.denied", fault.RetryNever, fmt.Errorf("%s: %s", resp.Status, said),
 			"give what the server asks for: --flink-header for a token or password, --flink-cert and --flink-key for a certificate")
 	case code == http.StatusNotFound && q.missing != "" && fromFlink(body):
-		return c.failure(q, "flink.missing", fault.RetryNever, fmt.Errorf("there is no %s: %s", q.missing, said), "adf flink list shows the jobs of the cluster")
+		return c.failure(q, "flink.missing", fault.RetryNever, errors.New("there is no "+q.missing), "adf flink list shows the jobs of the cluster")
 	case code == http.StatusNotFound:
 		return c.failure(q, "flink.answer", fault.RetryNever, fmt.Errorf("%s does not have %s: %s", c.Address(), resp.Request.URL.Path, said),
 			"check that it is Flink's REST server, and the version of Flink")
@@ -113,11 +113,6 @@ func said(body []byte) string {
 	return strings.Join(all, "; ")
 }
 
-var (
-	exceptionName = regexp.MustCompile(`^(?:[a-z][\w$]*\.)+([A-Z][\w$]*): `)
-	nested        = regexp.MustCompile(`(?:[a-z][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error): `)
-)
-
 // Cause is a Java stack trace in one line: what happened, and the deepest cause where that says more.
 func Cause(trace string) string {
 	trace = strings.TrimPrefix(strings.TrimSpace(trace), "<Exception on server side:")
@@ -133,20 +128,28 @@ func Cause(trace string) string {
 			first = plain(line)
 		}
 	}
-	if deepest == "" || deepest == first || strings.HasSuffix(first, deepest) {
+	if deepest == "" || strings.HasSuffix(first, deepest) || strings.HasSuffix(deepest, first) {
 		return first
 	}
 	return first + ": " + deepest
 }
 
-// plain is an exception without the names of the packages.
+var (
+	// carriers are exceptions that say nothing by their name.
+	carriers  = regexp.MustCompile(`^(?:[a-z][\w$]*\.)+(?:CompletionException|RestHandlerException|NotFoundException|RuntimeException|FlinkRuntimeException|FlinkException|ExecutionException): `)
+	exception = regexp.MustCompile(`^(?:[a-z][\w$]*\.)+([A-Z][\w$]*): `)
+)
+
+// plain is an exception without the names of packages, and without those around it that only carry it.
 func plain(line string) string {
-	line = strings.TrimSuffix(strings.TrimSpace(line), ">")
-	wrapped := nested.FindAllStringIndex(line, -1)
-	if n := len(wrapped); n > 1 && wrapped[0][0] == 0 && wrapped[1][0] == wrapped[0][1] { // one that only carries another
-		line = line[wrapped[1][0]:]
+	line = strings.TrimRight(strings.TrimSuffix(strings.TrimSpace(line), ">"), ". ")
+	for {
+		inner := carriers.ReplaceAllString(line, "")
+		if inner == line {
+			return exception.ReplaceAllString(line, "$1: ")
+		}
+		line = inner
 	}
-	return exceptionName.ReplaceAllString(line, "$1: ")
 }
 
 func excerpt(data []byte) string {
