@@ -1,0 +1,144 @@
+package flinkbridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/engine/task"
+	"github.com/activedataflow/adf/fault"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
+	"github.com/activedataflow/adf/sinks"
+)
+
+// commit commits the output of all exactly-once sinks of a run, once. What came before may have been computed more than once, and another time it
+// may be cut differently: so the first that gets here writes down what is to be committed, under the name of the run, and whoever comes later commits
+// what is written there.
+func commit(ctx context.Context, j *job, values func(*[]byte) bool) error {
+	store, err := j.staged()
+	if err != nil {
+		return err
+	}
+	manifest, err := j.collect(values)
+	if err != nil {
+		return err
+	}
+	if manifest, err = settle(ctx, store, j.stagedAs(), manifest); err != nil {
+		return j.within(err, "")
+	}
+	for _, s := range manifest.Sinks {
+		if err := j.commitSink(ctx, store, s); err != nil {
+			return j.within(err, s.Node)
+		}
+	}
+	// The manifest stays: who comes later finds in it that everything is done.
+	blobs, err := store.Blobs(ctx, j.stagedAs())
+	for _, name := range blobs {
+		err = errors.Join(err, store.RemoveBlob(ctx, j.stagedAs(), name))
+	}
+	if err != nil {
+		j.log.Warn("output that is committed could not be removed from staging", "error", err)
+	}
+	return nil
+}
+
+func (j *job) within(err error, node string) error { return fault.Within(err, j.Flow, j.Run, node) }
+
+// collect puts the parts of all bundles into sequences: those of one bundle stay together and in order.
+func (j *job) collect(values func(*[]byte) bool) (*adfv1.Checkpoint, error) {
+	bundles := map[string][]*adfv1.Committable{}
+	for value := []byte(nil); values(&value); {
+		s := &adfv1.SinkState{}
+		if err := proto.Unmarshal(value, s); err != nil {
+			return nil, j.wrong("bridge.form", err, sameRelease)
+		}
+		bundles[s.Node] = append(bundles[s.Node], s.Pending...)
+	}
+	manifest := &adfv1.Checkpoint{Version: checkpoint.Version, Flow: j.Flow, Run: j.Run, PlanDigest: j.Digest, SavedAtMs: time.Now().UnixMilli(), Finished: true}
+	for _, n := range j.graph.Nodes {
+		of := bundles[n.Name]
+		if len(of) == 0 {
+			continue
+		}
+		slices.SortFunc(of, func(a, b *adfv1.Committable) int { return cmp.Compare(a.Run, b.Run) })
+		s := &adfv1.SinkState{Node: n.Name}
+		shards := min(j.graph.Plan.Shards(), len(of))
+		for i := range shards {
+			s.Pending = append(s.Pending, &adfv1.Committable{Run: j.Run, Shard: uint32(i)})
+		}
+		for i, c := range of {
+			to := s.Pending[i%shards]
+			to.Parts = append(to.Parts, c.Parts...)
+		}
+		manifest.Sinks = append(manifest.Sinks, s)
+	}
+	return manifest, nil
+}
+
+// settle creates the manifest, or gives the one that is there.
+func settle(ctx context.Context, store checkpoint.Store, name string, m *adfv1.Checkpoint) (*adfv1.Checkpoint, error) {
+	content, err := checkpoint.Encode(m)
+	if err != nil {
+		return nil, err
+	}
+	err = store.CreateEpoch(ctx, name, 1, content)
+	if err == nil || !errors.Is(err, checkpoint.ErrExists) {
+		return m, err
+	}
+	if content, err = store.ReadEpoch(ctx, name, 1); err != nil {
+		return nil, err
+	}
+	return checkpoint.Decode(content)
+}
+
+func (j *job) commitSink(ctx context.Context, store checkpoint.Store, s *adfv1.SinkState) (err error) {
+	c, err := j.node(s.Node).Sink.(sinks.AnyExact).NewCommitter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	count := &task.Counters{}
+	var part []byte
+	for _, m := range s.Pending {
+		sh := sinks.Shard{Flow: j.Flow, Node: s.Node, Run: m.Run, Shard: int(m.Shard)}
+		if err := patiently(ctx, func() error {
+			last, err := c.Progress(ctx, sh)
+			if err != nil || last >= m.From+int64(len(m.Parts))-1 {
+				return err // its parts may be gone from staging already
+			}
+			return task.Commit(ctx, c, sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
+				part, err = checkpoint.ReadRange(ctx, store, j.stagedAs(), at, part)
+				return part, err
+			})
+		}); err != nil {
+			return err
+		}
+		count.Parts.Add(int64(len(m.Parts)))
+	}
+	j.count(ctx, s.Node, count)
+	return nil
+}
+
+// tries is how often a commit is tried that a retry can help, as many as the engine's default.
+const tries = 11
+
+// patiently does something until it succeeds, no retry can help, or it was tried often enough.
+func patiently(ctx context.Context, do func() error) error {
+	for n := range tries {
+		err := do()
+		if err == nil || ctx.Err() != nil || !fault.Retryable(err) || n == tries-1 {
+			return err
+		}
+		select {
+		case <-time.After(min(100*time.Millisecond<<n, 30*time.Second)):
+		case <-ctx.Done():
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,142 @@
+package flinkbridge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"runtime"
+	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/sinks"
+)
+
+// Pipeline makes a Beam pipeline of a flow whose input ends. Any runner can run it: in this process as it is, in others when they run the same program, and
+// [Options] say how they find the flow and where output is staged.
+//
+// A pipeline is one run: exactly-once sinks take its output once, however often runners repeat parts of it. Make a new one to run the flow again.
+func Pipeline(ctx context.Context, f *adf.Flow, o Options) (*beam.Pipeline, error) {
+	g, err := f.Build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var staging checkpoint.Store = &checkpoint.Memory{}
+	if o.Staging != "" {
+		if staging, err = checkpoint.OpenDirectory(o.Staging); err != nil {
+			return nil, err
+		}
+	}
+	s, err := specOf(ctx, g, o)
+	if err != nil {
+		return nil, err
+	}
+	// The pipeline is the caller's, and nobody says when it is done with: so this process keeps the flow.
+	keep(newJob(context.Background(), s, g, staging, slog.Default()))
+	return bounded(s, g)
+}
+
+// specOf makes a new run of a flow.
+func specOf(ctx context.Context, g *adf.Graph, o Options) (spec, error) {
+	if err := o.check(ctx, g); err != nil {
+		return spec{}, err
+	}
+	id := make([]byte, 8)
+	rand.Read(id) // never fails
+	s := spec{
+		Run: hex.EncodeToString(id), Flow: g.Plan.Flow(), Digest: g.Plan.Digest(), Builder: o.Builder, Params: o.Params, Staging: o.Staging,
+		Lanes: o.Parallelism, Buckets: o.Buckets, Until: o.Until,
+	}
+	if s.Lanes == 0 {
+		s.Lanes = runtime.GOMAXPROCS(0)
+	}
+	if s.Buckets == 0 {
+		s.Buckets = g.Plan.Buckets()
+	}
+	return s, nil
+}
+
+// bounded is the plan for input that ends: find the splits, read each with what is behind its source, group by bucket, take each bucket to the end of time, and
+// commit at last.
+//
+//	impulse → enumerate → reshuffle → read + chain → route → group by bucket → keyed + chain → route → … → commit
+func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if x := recover(); x != nil { // Beam's way to say that a pipeline is wrong; this one is made here, so the mistake is ours
+			p, err = nil, &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.pipeline", Doing: "make a pipeline", Flow: s.Flow, Retry: fault.RetryNever, Err: asError(x)}}
+		}
+	}()
+	p, root := beam.NewPipelineWithRoot()
+	start := beam.Impulse(root.Scope("start"))
+	outputs := map[string]beam.PCollection{}
+	for _, n := range g.Nodes {
+		scope := root.Scope(n.Name)
+		switch n.Kind {
+		case adf.KindSource:
+			found := beam.ParDo(scope.Scope("enumerate"), &enumerateFn{Job: data, Node: n.Name}, start)
+			outputs[n.Name] = beam.ParDo(scope.Scope("read"), &readFn{Job: data, Node: n.Name}, beam.Reshuffle(scope, found))
+		case adf.KindKeyed:
+			grouped := beam.GroupByKey(scope.Scope("group"), route(scope, g, n.Name, outputs))
+			outputs[n.Name] = beam.ParDo(scope.Scope("process"), &keyedFn{Job: data, Node: n.Name}, grouped)
+		}
+	}
+	if exact(g) {
+		scope := root.Scope("commit")
+		beam.ParDo0(scope.Scope("commit"), &commitFn{Job: data}, beam.GroupByKey(scope.Scope("group"), route(scope, g, commitName, outputs)))
+	}
+	return p, nil
+}
+
+// route gives what the outputs of all chains have for one consumer.
+func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PCollection) beam.PCollection {
+	var all []beam.PCollection
+	for _, n := range g.Nodes {
+		if out, ok := outputs[n.Name]; ok && reaches(g, n, to) {
+			all = append(all, beam.ParDo(scope.Scope("from "+n.Name), &routeFn{To: to}, out))
+		}
+	}
+	if len(all) == 1 {
+		return all[0]
+	}
+	return beam.Flatten(scope.Scope("all"), all...)
+}
+
+// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step, or an exactly-once sink and so the commit.
+func reaches(g *adf.Graph, from *adf.Node, to string) bool {
+	return slices.ContainsFunc([]string{adf.PortMain, adf.PortLate, adf.PortErrors}, func(port string) bool {
+		return slices.ContainsFunc(g.Consumers(adf.Ref{Node: from.Name, Port: port}), func(c adf.Consumer) bool { return arrives(g, c.Node, to) })
+	})
+}
+
+func arrives(g *adf.Graph, n *adf.Node, to string) bool {
+	switch n.Kind {
+	case adf.KindSink:
+		_, ok := n.Sink.(sinks.AnyExact)
+		return ok && to == commitName
+	case adf.KindKeyed:
+		if n.Name == to {
+			return true
+		}
+		// What is late and what fails comes out in front of the shuffle; the results come behind it.
+		return slices.ContainsFunc([]string{adf.PortLate, adf.PortErrors}, func(port string) bool {
+			return slices.ContainsFunc(g.Consumers(adf.Ref{Node: n.Name, Port: port}), func(c adf.Consumer) bool { return arrives(g, c.Node, to) })
+		})
+	}
+	return reaches(g, n, to)
+}
+
+func exact(g *adf.Graph) bool {
+	return slices.ContainsFunc(g.Nodes, func(n *adf.Node) bool {
+		_, ok := n.Sink.(sinks.AnyExact)
+		return ok
+	})
+}

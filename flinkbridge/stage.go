@@ -1,0 +1,285 @@
+package flinkbridge
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"slices"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/engine/task"
+	"github.com/activedataflow/adf/fault"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
+	"github.com/activedataflow/adf/sinks"
+)
+
+// What is buffered in front of a shuffle goes on its way when it is this large. Nobody waits for it in a bounded run, and the larger a payload the better.
+const flushBytes = 4 << 20
+
+// stage is one bundle of a DoFn that drives a chain. What the chain gives is for several consumers; it leaves the DoFn as pairs whose key begins with the name of
+// the consumer, and a route DoFn in front of each consumer keeps what is its own.
+type stage struct {
+	job    *job
+	ctx    context.Context // ends with the bundle, and when the run is given up
+	cancel context.CancelCauseFunc
+	env    task.Env
+	counts map[string]*task.Counters // of this bundle
+	writes map[string]*task.Write
+	blob   *checkpoint.Blob // for the large parts of the bundle
+	token  string           // names the bundle's attempt
+	stop   func() bool
+	chain  *task.Chain
+	close  func() error // of what drives the chain; nil until it is open
+}
+
+// newStage begins a bundle.
+func newStage(ctx context.Context, j *job) *stage {
+	nonce := make([]byte, 8)
+	rand.Read(nonce) // never fails
+	s := &stage{job: j, counts: map[string]*task.Counters{}, writes: map[string]*task.Write{}, token: hex.EncodeToString(nonce)}
+	ctx, s.cancel = context.WithCancelCause(ctx)
+	s.stop = context.AfterFunc(j.ctx, func() { s.cancel(context.Cause(j.ctx)) })
+	s.ctx = ctx
+	s.env = task.Env{
+		Graph: j.graph, Run: j.Run, Index: int(j.index.Add(1) - 1), Buckets: j.Buckets, Bounded: true, Log: j.log,
+		Counters: s.counters,
+		Write:    s.write,
+	}
+	return s
+}
+
+func (s *stage) counters(node string) *task.Counters {
+	c := s.counts[node]
+	if c == nil {
+		c = &task.Counters{}
+		s.counts[node] = c
+	}
+	return c
+}
+
+func (s *stage) write(node string) *task.Write {
+	w := s.writes[node]
+	if w == nil {
+		w = task.NewWrite(s.job.node(node).Sink.(sinks.AnyExact), s.spill)
+		s.writes[node] = w
+	}
+	return w
+}
+
+// spill keeps a large part until the commit.
+func (s *stage) spill(ctx context.Context, part []byte) (*adfv1.BlobRange, error) {
+	if s.blob == nil {
+		store, err := s.job.staged()
+		if err != nil {
+			return nil, err
+		}
+		if s.blob, err = checkpoint.NewBlob(ctx, store, s.job.stagedAs(), "parts"); err != nil {
+			return nil, err
+		}
+	}
+	return s.blob.Append(part)
+}
+
+// pair is something for a consumer.
+type pair struct{ key, value []byte }
+
+// full says whether it is time to flush.
+func (s *stage) full() bool { return s.chain.Buffered() >= flushBytes }
+
+// flush gives what is buffered in front of the shuffles. It is emitted by the caller, outside of everything that could take a panic of Beam's for one of user code.
+func (s *stage) flush() ([]pair, error) {
+	var out []pair
+	for _, sh := range s.chain.Shuffles() {
+		if err := sh.Flush(func(bucket int, payload []byte) {
+			value := append(payload, byte(sh.Input))
+			out = append(out, pair{bucketKey(sh.Node.Name, bucket), value})
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// forward emits what is buffered.
+func (s *stage) forward(emit func([]byte, []byte)) error {
+	out, err := s.flush()
+	if err == nil {
+		send(out, emit)
+	}
+	return err
+}
+
+func send(out []pair, emit func([]byte, []byte)) {
+	for _, p := range out {
+		emit(p.key, p.value)
+	}
+}
+
+// finish ends the bundle: sinks are flushed, and what waits to be committed is given to the commit.
+func (s *stage) finish() ([]pair, error) {
+	out, err := s.flush()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.chain.FlushSinks(s.ctx); err != nil {
+		return nil, err
+	}
+	for _, n := range s.job.graph.Nodes { // in a fixed order
+		w := s.writes[n.Name]
+		if w == nil {
+			continue
+		}
+		parts, err := w.Take(s.ctx)
+		if err != nil {
+			return nil, fault.Within(err, s.job.Flow, s.job.Run, n.Name)
+		}
+		if len(parts) == 0 {
+			continue
+		}
+		value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name, Pending: []*adfv1.Committable{{Run: s.token, Parts: parts}}})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pair{keyFor(commitName, nil), value})
+	}
+	if s.blob != nil {
+		if err := s.blob.Commit(); err != nil {
+			return nil, err
+		}
+		s.blob = nil
+	}
+	return out, nil
+}
+
+// chained is what the DoFns with a chain have in common: a stage that opens with the first element of a bundle and ends with the bundle.
+type chained struct{ stage *stage }
+
+// element does the work of one element. When it fails, or when somebody behind it fails, which is a panic of the emitter, the bundle is given up.
+func (c *chained) element(ctx context.Context, data []byte, open, work func(s *stage) error) (err error) {
+	defer c.giveUp(&err)()
+	if c.stage == nil {
+		j, err := find(data)
+		if err != nil {
+			return err
+		}
+		c.stage = newStage(ctx, j)
+		if err := open(c.stage); err != nil {
+			return err
+		}
+	}
+	return work(c.stage)
+}
+
+// giveUp gives what is to be deferred by whoever works on the bundle and gives back err.
+func (c *chained) giveUp(err *error) func() {
+	*err = errUnwinding
+	return func() {
+		if *err == nil || c.stage == nil {
+			return
+		}
+		if !errors.Is(*err, errUnwinding) {
+			c.stage.job.fail(*err)
+		}
+		_ = c.stage.end() // the failure says more
+		c.stage = nil
+	}
+}
+
+// errUnwinding is the error while a panic goes through.
+var errUnwinding = errors.New("a panic goes through")
+
+// FinishBundle hands on what is left, closes everything, and counts what the bundle did.
+func (c *chained) FinishBundle(ctx context.Context, emit func([]byte, []byte)) (err error) {
+	if c.stage == nil {
+		return nil
+	}
+	defer c.giveUp(&err)()
+	out, failure := c.stage.finish()
+	if failure != nil {
+		return failure
+	}
+	send(out, emit)
+	s := c.stage
+	c.stage = nil
+	if err := s.end(); err != nil {
+		s.job.fail(err)
+		return err
+	}
+	for node, n := range s.counts {
+		s.job.count(ctx, node, n)
+	}
+	return nil
+}
+
+// Teardown closes what a bundle that was given up has left open.
+func (c *chained) Teardown() error {
+	if c.stage == nil {
+		return nil
+	}
+	s := c.stage
+	c.stage = nil
+	return s.end()
+}
+
+// end closes everything.
+func (s *stage) end() error {
+	var all []error
+	if s.close != nil {
+		all = append(all, s.close())
+	}
+	s.stop()
+	s.cancel(context.Canceled)
+	if s.blob != nil {
+		all = append(all, s.blob.Abort())
+	}
+	return errors.Join(all...)
+}
+
+// count adds what a bundle counted to the run's counters in this process, and to Beam's, which runners show.
+func (j *job) count(ctx context.Context, node string, c *task.Counters) {
+	to := j.counters[node]
+	for _, x := range []struct {
+		name string
+		n    int64
+		add  func(int64) int64
+	}{
+		{"records_in", c.In.Load(), to.In.Add},
+		{"records_out", c.Out.Load(), to.Out.Add},
+		{"late", c.Late.Load(), to.Late.Add},
+		{"errors", c.Errors.Load(), to.Errors.Add},
+		{"splits", c.Splits.Load(), to.Splits.Add},
+		{"parts", c.Parts.Load(), to.Parts.Add},
+	} {
+		if x.n > 0 {
+			x.add(x.n)
+			beam.NewCounter(node, x.name).Inc(ctx, x.n)
+		}
+	}
+}
+
+// keyFor is the key of something for a consumer, and bucketKey that of a bucket of a keyed step.
+func keyFor(name string, rest []byte) []byte {
+	key := make([]byte, 0, 1+len(name)+len(rest))
+	key = append(key, byte(len(name)))
+	return append(append(key, name...), rest...)
+}
+
+func bucketKey(name string, bucket int) []byte {
+	return keyFor(name, binary.BigEndian.AppendUint32(nil, uint32(bucket)))
+}
+
+// commitName stands for the commit of all exactly-once sinks; no node has it.
+const commitName = "#commit"
+
+// forName takes the name off a key when it is the one given.
+func forName(key []byte, name string) (rest []byte, ok bool) {
+	if len(key) < 1+len(name) || int(key[0]) != len(name) || string(key[1:1+len(name)]) != name {
+		return nil, false
+	}
+	return slices.Clip(key[1+len(name):]), true
+}
