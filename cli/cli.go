@@ -44,6 +44,8 @@ type App struct {
 	Connectors []Connector
 	// Funcs are the Go functions that files reach by `use:`.
 	Funcs adf.Funcs
+	// Commands are those of further parts, as flinkbridge/flinkcli has them.
+	Commands []Commands
 }
 
 // Main runs the command line and ends the process with its exit code.
@@ -86,11 +88,11 @@ type ExitCode struct {
 func ExitCodes() []ExitCode {
 	return []ExitCode{
 		{exitOK, "it is done; also when there was nothing new to read, and when a run --until signal got one"},
-		{exitFailed, "the run failed"},
+		{exitFailed, "it failed: the run, or what else was to be done"},
 		{exitWrong, "the command line, the flow or its configuration is wrong: nothing has run"},
 		{exitStopped, "a signal stopped the run in order, before its end: state is saved and output committed up to there"},
 		{exitRefused, "another run has taken the flow over, or its checkpoint does not fit the flow or its sinks: somebody has to decide"},
-		{exitAtOnce, "a second signal ended the run at once: the next one goes on from the last checkpoint"},
+		{exitAtOnce, "a second signal ended the run at once: the next one goes on from the last checkpoint; or a first one what is no run"},
 	}
 }
 
@@ -104,6 +106,8 @@ type command struct {
 	debug    bool   // stacks are shown
 	stacks   string // what would show them; "" when they have been logged
 	code     int    // for an end without an error
+	// interruptible: a signal has ended the command, no run.
+	interruptible bool
 	registry *connectors.Registry
 }
 
@@ -145,6 +149,9 @@ func (c *command) root() (*cobra.Command, error) {
 		c.runCommand(), c.validateCommand(), c.explainCommand(), c.graphCommand(), c.previewCommand(),
 		c.connectorsCommand(), c.schemaCommand(), c.versionCommand(), c.completionCommand(),
 	)
+	for _, more := range c.Commands {
+		root.AddCommand(more(&Shell{c})...)
+	}
 	return root, nil
 }
 

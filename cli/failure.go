@@ -155,6 +155,9 @@ func (c *command) end(err error) int {
 	switch {
 	case err == nil:
 		return c.code
+	case c.interruptible && errors.Is(err, context.Canceled):
+		c.tell(&failure{Code: "interrupted", Message: "a signal has ended it", Retry: "later"}, nil)
+		return exitAtOnce
 	case errors.Is(err, errAtOnce) || errors.Is(err, context.Canceled) && !errors.As(err, new(*fault.ConfigurationError)):
 		err = fmt.Errorf("%w: the next run goes on from the last checkpoint", errAtOnce)
 		c.tell(&failure{Code: "run.ended", Message: err.Error(), Retry: "later"}, nil)

@@ -7,8 +7,13 @@ import (
 	"github.com/activedataflow/adf/connectors/file"
 	"github.com/activedataflow/adf/connectors/generate"
 	"github.com/activedataflow/adf/connectors/stdio"
+	"github.com/activedataflow/adf/flinkbridge/flinkcli"
 )
 
 func main() {
-	cli.App{Name: "adf", Connectors: []cli.Connector{discard.Register, file.Register, generate.Register, stdio.Register}}.Main()
+	cli.App{
+		Name:       "adf",
+		Connectors: []cli.Connector{discard.Register, file.Register, generate.Register, stdio.Register},
+		Commands:   []cli.Commands{flinkcli.Commands},
+	}.Main()
 }

@@ -44,10 +44,18 @@ type Options struct {
 	HighAvailability bool
 	// Pool gives the command line of a worker pool that listens at an address; nil for none.
 	Pool func(address string) []string
+	// RunnerJar is noted for those who submit to the cluster, see [Cluster.RunnerJar].
+	RunnerJar string
 	// Config are options of Flink; they win over what the cluster has by itself.
 	Config map[string]string
 	// Note is told what takes its time; nil tells nobody.
 	Note func(what string)
+}
+
+// DefaultDir is a cluster's folder when none is given.
+func DefaultDir() (string, error) {
+	cache, err := DefaultCache()
+	return filepath.Join(cache, "flink", "cluster"), err
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -95,6 +103,7 @@ type state struct {
 	Format       int       `json:"format"`
 	Address      string    `json:"address"`
 	Pool         string    `json:"pool,omitempty"`
+	RunnerJar    string    `json:"runner_jar,omitempty"`
 	Version      string    `json:"version"`
 	TaskManagers int       `json:"taskmanagers"`
 	Slots        int       `json:"slots"`
@@ -171,6 +180,9 @@ func (c *Cluster) Address() string { return c.state.Address }
 // PoolAddress is where the worker pool listens, as HOST:PORT; "" when there is none.
 func (c *Cluster) PoolAddress() string { return c.state.Pool }
 
+// RunnerJar is the runner JAR that the cluster was started for; "" when none was named.
+func (c *Cluster) RunnerJar() string { return c.state.RunnerJar }
+
 // Dir is the cluster's folder.
 func (c *Cluster) Dir() string { return c.dir }
 
@@ -235,7 +247,7 @@ func Up(ctx context.Context, o Options) (c *Cluster, err error) {
 		return nil, failed("flink.cluster.dir", "write the cluster's configuration", err, "")
 	}
 	c = &Cluster{dir: o.Dir, note: o.Note, state: state{
-		Format: 1, Address: "http://" + p.rest, Pool: p.pool, Version: version, TaskManagers: o.TaskManagers, Slots: o.Slots, HA: o.HighAvailability, Processes: p.processes,
+		Format: 1, Address: "http://" + p.rest, Pool: p.pool, RunnerJar: o.RunnerJar, Version: version, TaskManagers: o.TaskManagers, Slots: o.Slots, HA: o.HighAvailability, Processes: p.processes,
 	}}
 	o.Note(fmt.Sprintf("starting Flink %s at %s", version, c.state.Address))
 	for _, q := range c.state.Processes {

@@ -43,6 +43,7 @@ var rules = map[string][]string{
 	"flinkbridge/pool":                {"fault"},
 	"flinkbridge/rest":                {"fault"},
 	"flinkbridge/cluster":             {"flinkbridge/rest", "deploy/flink/runner", "fault"},
+	"flinkbridge/doctor":              {"flinkbridge/rest", "flinkbridge/cluster", "fault"},
 	"flinkbridge/flinkcli":            {".", "cli", "flinkbridge/...", "fault"},
 	"cmd/adf":                         {"cli", "connectors/...", "flinkbridge/..."},
 	"examples/lines":                  {"connectors", "splits", "sinks", "record/...", "fault"},
