@@ -18,9 +18,10 @@ func booted(t *testing.T, job *runner) (cmd *exec.Cmd, log *logged) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	job.info.ControlEndpoint = job.request("").ControlEndpoint
-	job.info.LoggingEndpoint = job.request("").LoggingEndpoint
-	job.info.ArtifactEndpoint = job.request("").ArtifactEndpoint
+	job.mu.Lock()
+	q := job.request("1-1")
+	job.info.ControlEndpoint, job.info.LoggingEndpoint, job.info.ArtifactEndpoint = q.ControlEndpoint, q.LoggingEndpoint, q.ArtifactEndpoint
+	job.mu.Unlock()
 	cmd, log = exec.Command(exe, "--id=1-1", "--provision_endpoint="+job.others, "--semi_persist_dir=/tmp", "--dir="+sharedDir), &logged{}
 	cmd.Env = append(os.Environ(), roleVariable+"=boot")
 	cmd.Stdout, cmd.Stderr = log, log

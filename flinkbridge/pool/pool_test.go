@@ -122,12 +122,7 @@ func TestControlStreamCloses(t *testing.T) {
 			job.mustStart(to, "1-1")
 			child := 0
 			if c.mode == "child" {
-				eventually(t, "the child is told", func() bool {
-					_, text, ok := strings.Cut(log.String(), `text="child `)
-					text, _, _ = strings.Cut(text, `"`)
-					child, _ = strconv.Atoi(text)
-					return ok && child > 0
-				})
+				child = childIn(t, log)
 			}
 			begin := time.Now()
 			job.closeControl("1-1")
@@ -184,18 +179,51 @@ func TestWorkerFails(t *testing.T) {
 		})
 	}
 	t.Run("later", func(t *testing.T) {
-		job := newRunner(t, "")
+		job := newRunner(t, "child")
 		p, c, log := newPool(t, nil)
 		job.mustStart(c, "1-1")
+		child := childIn(t, log)
 		job.stream("1-1").instruct <- struct{}{}
 		eventually(t, "it fails", func() bool { return p.Status().Failed == 1 })
 		if e := p.Status().Ended[0]; e.Exit != "exit status 4" || !e.Failed || e.Reason != "" {
 			t.Errorf("got %+v", e)
 		}
-		if text := log.String(); !strings.Contains(text, `level=ERROR msg="worker has failed"`) || !strings.Contains(text, `last="dying on the job"`) {
+		if text := log.String(); !strings.Contains(text, `level=ERROR msg="worker has failed"`) || !strings.Contains(text, `dying on the job"`) {
 			t.Errorf("got log %s", text)
 		}
+		eventually(t, "what it started ends too", func() bool { return !alive(child) })
 	})
+}
+
+// childIn gives the process that a worker of mode "child" says it has started.
+func childIn(t *testing.T, log *logged) (pid int) {
+	t.Helper()
+	eventually(t, "the child is told", func() bool {
+		_, text, ok := strings.Cut(log.String(), `text="child `)
+		text, _, _ = strings.Cut(text, `"`)
+		pid, _ = strconv.Atoi(text)
+		return ok && pid > 0
+	})
+	return pid
+}
+
+// A fork that happens while a binary is written holds it open for writing until its exec: the binary's start is tried again.
+func TestBinaryIsBusy(t *testing.T) {
+	job := newRunner(t, "")
+	p, c, _ := newPool(t, func(o *Options) { o.Dir = t.TempDir() })
+	job.mustStart(c, "1-1")
+	f, err := os.OpenFile(p.Status().Workers[0].Binary, os.O_WRONLY, 0)
+	if errors.Is(err, syscall.ETXTBSY) { // it runs: try when it does not
+		stop(t, c, "1-1")
+		eventually(t, "it ends", func() bool { return len(p.Status().Workers) == 0 })
+		f, err = os.OpenFile(filepath.Join(p.o.Dir, "worker-"+job.sum), os.O_WRONLY, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := time.AfterFunc(100*time.Millisecond, func() { f.Close() })
+	defer closed.Stop()
+	job.mustStart(c, "1-2")
 }
 
 // A runner that does not wait for its worker any more has no use for it.

@@ -140,11 +140,11 @@ type runner struct {
 	t               *testing.T
 	control, others string // addresses
 	binary, sum     string // file, and what is said of it
-	info            *fnpb.ProvisionInfo
 	fetches         atomic.Int64
 	servers         []*grpc.Server
 
 	mu      sync.Mutex
+	info    *fnpb.ProvisionInfo
 	streams map[string]*stream
 	logged  []string
 }
@@ -208,6 +208,8 @@ func (r *runner) says(sum string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.info.Dependencies = []*pipepb.ArtifactInformation{
 		{TypeUrn: typeFile, RoleUrn: "beam:artifact:role:other:v1"},
 		{TypeUrn: typeFile, TypePayload: payload, RoleUrn: roleWorker},
@@ -218,7 +220,9 @@ func (r *runner) GetProvisionInfo(ctx context.Context, _ *fnpb.GetProvisionInfoR
 	if workerOf(ctx) == "" {
 		return nil, status.Error(codes.Unauthenticated, "no worker_id")
 	}
-	return &fnpb.GetProvisionInfoResponse{Info: r.info}, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return &fnpb.GetProvisionInfoResponse{Info: proto.Clone(r.info).(*fnpb.ProvisionInfo)}, nil
 }
 
 func (r *runner) ResolveArtifacts(_ context.Context, q *jobpb.ResolveArtifactsRequest) (*jobpb.ResolveArtifactsResponse, error) {
