@@ -44,13 +44,14 @@ var rules = map[string][]string{
 	"flinkbridge/rest":                {"fault"},
 	"flinkbridge/cluster":             {"flinkbridge/rest", "deploy/flink/runner", "fault"},
 	"flinkbridge/doctor":              {"flinkbridge/rest", "flinkbridge/cluster", "fault"},
-	"flinkbridge/flinkcli":            {".", "cli", "flinkbridge/...", "fault"},
+	"flinkbridge/flinkcli":            {".", "cli", "engine/...", "flinkbridge/...", "fault"},
 	"cmd/adf":                         {"cli", "connectors/...", "flinkbridge/..."},
 	"examples/lines":                  {"connectors", "splits", "sinks", "record/...", "fault"},
 	"examples/tour":                   {".", "cli", "operators", "connectors/..."},
 	"internal/doccheck":               {},
 	"internal/itest":                  {},
 	"internal/layers":                 {},
+	"internal/session":                {},
 }
 
 // heavy are modules that only some folders may reach, over any number of steps.
