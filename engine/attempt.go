@@ -312,8 +312,8 @@ func (a *attempt) ended() bool {
 func (a *attempt) quiet(now time.Time) bool {
 	return !slices.ContainsFunc(a.enums, func(e *enumerate) bool { return e.looking.Load() > 0 }) &&
 		!slices.ContainsFunc(a.lanes, func(l *lane) bool {
-			since := l.quiet.Load()
-			return since == 0 || now.UnixMilli()-since < idleFor.Milliseconds() || !l.ended.Load() && l.node.Source.Boundedness() == splits.Bounded
+			waiting, since := l.in.waiting(), l.quiet.Load()
+			return waiting || since == 0 || now.UnixMilli()-since < idleFor.Milliseconds() || !l.ended.Load() && l.node.Source.Boundedness() == splits.Bounded
 		})
 }
 

@@ -19,7 +19,7 @@ type enumerate struct {
 	node  *adf.Node
 	lanes []*inbox
 
-	mu      sync.Mutex // held while the enumerator is called, and by a checkpoint until it is saved
+	mu      turn // held while the enumerator is called, and by a checkpoint until it is saved
 	enum    splits.AnyEnumerator
 	given   []assigned   // by lane, what the call at work has assigned
 	looking atomic.Int32 // background work that has not come to its first result
@@ -28,6 +28,12 @@ type enumerate struct {
 	credits []int // requests not yet handed to the enumerator, by lane
 	wake    chan struct{}
 }
+
+// turn is a mutex that is held for long: who waits for it is durably blocked, so that time goes on in testing/synctest.
+type turn chan struct{}
+
+func (t turn) Lock()   { t <- struct{}{} }
+func (t turn) Unlock() { <-t }
 
 // assigned is what a lane is told.
 type assigned struct {
@@ -42,8 +48,15 @@ type inbox struct {
 	wake chan struct{}
 }
 
+// waiting says whether there are splits that the lane has not taken in.
+func (in *inbox) waiting() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.splits) > 0
+}
+
 func newEnumerate(a *attempt, n *adf.Node, lanes int) *enumerate {
-	e := &enumerate{a: a, node: n, credits: make([]int, lanes), given: make([]assigned, lanes), wake: make(chan struct{}, 1)}
+	e := &enumerate{a: a, node: n, mu: make(turn, 1), credits: make([]int, lanes), given: make([]assigned, lanes), wake: make(chan struct{}, 1)}
 	for range lanes {
 		e.lanes = append(e.lanes, &inbox{wake: make(chan struct{}, 1)})
 	}

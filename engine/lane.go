@@ -108,6 +108,9 @@ func (l *lane) takeIn() error {
 	l.in.mu.Lock()
 	added, noMore := l.in.splits, l.in.noMore
 	l.in.splits, l.in.noMore = nil, false
+	if len(added) > 0 {
+		l.quiet.Store(0)
+	}
 	l.in.mu.Unlock()
 	if len(added) > 0 {
 		if err := l.read.Add(added...); err != nil {
