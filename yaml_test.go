@@ -385,7 +385,9 @@ func TestJSONSchema(t *testing.T) {
 			t.Fatalf("%s: %v, %v", pattern, files, err)
 		}
 		for _, f := range files {
-			flows[f] = read(t, f)
+			if filepath.Base(f) != "wrong.yaml" { // the tour's, whose mistakes it shows
+				flows[f] = read(t, f)
+			}
 		}
 	}
 	for name, text := range flows {
