@@ -56,11 +56,11 @@ func newAttempt(r *run) *attempt {
 	}
 }
 
-// start runs a part in a goroutine of its own; the first that fails ends the attempt.
-func (a *attempt) start(part func(ctx context.Context) error) {
+// start runs a node's part in a goroutine of its own; the first that fails ends the attempt.
+func (a *attempt) start(node string, part func(ctx context.Context) error) {
 	a.wg.Go(func() {
-		if err := part(a.ctx); err != nil {
-			a.cancel(err)
+		if err := task.Guard(node, func() error { return part(a.ctx) }); err != nil {
+			a.cancel(fault.Within(err, a.flow(), a.id, node))
 		}
 	})
 }
@@ -94,13 +94,13 @@ func (a *attempt) try(ctx context.Context) (err error) {
 		return err
 	}
 	for _, l := range a.lanes {
-		a.start(l.run)
+		a.start(l.node.Name, l.run)
 	}
 	for _, w := range a.workers {
-		a.start(w.run)
+		a.start(w.node.Name, w.run)
 	}
 	for _, e := range a.enums {
-		a.start(e.run)
+		a.start(e.node.Name, e.run)
 	}
 	return a.coordinate()
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/fault"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/sinks"
@@ -50,7 +51,7 @@ func (r *run) admit(ctx context.Context, c *adfv1.Checkpoint) error {
 		if !ok || state == nil {
 			continue
 		}
-		if err := r.compareProgress(ctx, n, exact, state, c); err != nil {
+		if err := task.Guard(n.Name, func() error { return r.compareProgress(ctx, n, exact, state, c) }); err != nil {
 			return err
 		}
 		for _, sh := range state.Shards {

@@ -164,7 +164,7 @@ func (e *enumerate) close() error {
 	if e.enum == nil {
 		return nil
 	}
-	return e.within(e.enum.Close())
+	return e.within(task.Guard(e.node.Name, e.enum.Close))
 }
 
 func (e *enumerate) within(err error) error {
@@ -204,21 +204,14 @@ func (e *enumerate) NoMoreSplits(lane int) { e.given[lane].noMore = true }
 // Every runs work in the background, and what it gives back under the enumerator's lock.
 func (e *enumerate) Every(period time.Duration, work func(context.Context) (handle func() error)) {
 	e.looking.Add(1)
-	e.a.start(func(ctx context.Context) error {
+	e.a.start(e.node.Name, func(ctx context.Context) error {
 		for first := true; ; first = false {
-			var handle func() error
-			err := task.Guard(e.node.Name, func() error {
-				handle = work(ctx)
-				return nil
-			})
-			if err != nil {
-				return e.within(err)
-			}
+			handle := work(ctx)
 			if ctx.Err() != nil {
 				return nil
 			}
 			e.mu.Lock()
-			err = e.call(handle)
+			err := e.call(handle)
 			if first {
 				e.looking.Add(-1)
 			}

@@ -205,6 +205,9 @@ func Within(err error, flow, run, node string) error {
 	if err == nil {
 		return nil
 	}
+	if j, ok := err.(interface{ Unwrap() []error }); ok && len(j.Unwrap()) == 1 {
+		err = j.Unwrap()[0] // joined with nothing
+	}
 	fill := func(d Detail) Detail {
 		if d.Flow == "" {
 			d.Flow = flow

@@ -50,12 +50,17 @@ func NewRead(ctx context.Context, env Env, n *adf.Node, rc splits.ReaderContext,
 	if err != nil {
 		return nil, err
 	}
-	reader, err := n.Source.NewReader(ctx, rc)
-	if err != nil {
+	var reader splits.AnyReader
+	if err := Guard(n.Name, func() (err error) {
+		if reader, err = n.Source.NewReader(ctx, rc); err != nil {
+			return err
+		}
+		if err = reader.Start(ctx); err != nil {
+			err = errors.Join(err, reader.Close())
+		}
+		return err
+	}); err != nil {
 		return nil, errors.Join(within(err), chain.Close())
-	}
-	if err := reader.Start(ctx); err != nil {
-		return nil, errors.Join(within(err), reader.Close(), chain.Close())
 	}
 	return &Read{
 		Chain: chain, node: n, reader: reader, fails: chain.failing(n, n.Out), batch: n.Out.NewBatch(), splits: map[string]*promise{},
@@ -318,7 +323,7 @@ func (r *Read) CheckpointComplete(ctx context.Context, states []*adfv1.ReadState
 
 // Close closes the reader and the chain.
 func (r *Read) Close() error {
-	return errors.Join(r.within(r.reader.Close()), r.Chain.Close())
+	return errors.Join(r.within(Guard(r.node.Name, r.reader.Close)), r.Chain.Close())
 }
 
 func (r *Read) within(err error) error {
