@@ -81,7 +81,7 @@ func (o Options) withDefaults() (Options, error) {
 		path       string
 		got, least int
 	}{
-		{"jobmanager-memory", o.JobManagerMemory, leastJobManager}, {"taskmanager-memory", o.TaskManagerMemory, leastTaskManager},
+		{"jobmanager-memory", o.JobManagerMemory, LeastJobManager}, {"taskmanager-memory", o.TaskManagerMemory, LeastTaskManager},
 		{"taskmanagers", o.TaskManagers, 1}, {"slots", o.Slots, 1}, {"port", o.Port, 0},
 	} {
 		if x.got < x.least {

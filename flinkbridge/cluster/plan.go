@@ -29,8 +29,12 @@ const (
 	offHeap              = 64
 	frameworkOffHeap     = 128
 	network              = 128
-	leastJobManager      = jobManagerMetaspace + jobManagerOverhead + 192
-	leastTaskManager     = taskManagerMetaspace + taskManagerOverhead + offHeap + frameworkOffHeap + network + frameworkHeap + 256
+)
+
+// The least memory of a JobManager and a TaskManager, in MiB.
+const (
+	LeastJobManager  = jobManagerMetaspace + jobManagerOverhead + 192
+	LeastTaskManager = taskManagerMetaspace + taskManagerOverhead + offHeap + frameworkOffHeap + network + frameworkHeap + 256
 )
 
 // open are the parts of the JDK that Flink reaches into, as its own start scripts have them.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/activedataflow/adf/cli"
+	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge/cluster"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 )
@@ -59,8 +61,17 @@ func (c *connection) client() (client *rest.Client, local *cluster.Cluster, err 
 		return nil, nil, err
 	}
 	client, err = rest.New(rest.Config{Address: cmp.Or(address, defaultAddress), CA: c.ca, Cert: c.cert, Key: c.key, Headers: headers})
+	var wrong *fault.ConfigurationError
+	if errors.As(err, &wrong) {
+		for i, v := range wrong.Violations {
+			wrong.Violations[i].Path = flagOf[v.Path]
+		}
+	}
 	return client, local, err
 }
+
+// flagOf are the flags of the options of a client.
+var flagOf = map[string]string{"address": "--flink", "ca": "--flink-ca", "cert": "--flink-cert", "headers": "--flink-header"}
 
 // header has the headers, those of files, too.
 func (c *connection) header() (map[string]string, error) {

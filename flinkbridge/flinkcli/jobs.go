@@ -36,10 +36,11 @@ func (f *flink) listCommand() *cobra.Command {
 			return err
 		}
 		if f.JSON() {
-			if jobs == nil {
-				jobs = []rest.JobSummary{}
+			list := []jobReport{}
+			for _, j := range jobs {
+				list = append(list, jobReport{ID: j.ID, Name: j.Name, Status: j.Status, Since: j.Start, Ended: j.End, Took: j.Duration, Tasks: j.Tasks})
 			}
-			return f.Answer(map[string]any{"jobs": jobs})
+			return f.Answer(map[string]any{"jobs": list})
 		}
 		if len(jobs) == 0 {
 			fmt.Fprintf(f.Notes(), "there are no jobs at %s\n", client.Address())
@@ -91,12 +92,20 @@ func (f *flink) clusterStatus(ctx context.Context, client *rest.Client) error {
 		return err
 	}
 	if f.JSON() {
-		return f.Answer(struct {
-			Address      string             `json:"address"`
-			Dashboard    string             `json:"dashboard"`
-			Overview     rest.Overview      `json:"overview"`
-			TaskManagers []rest.TaskManager `json:"taskmanagers"`
-		}{client.Address(), client.DashboardURL(""), o, managers})
+		type manager struct {
+			ID        string      `json:"id"`
+			Slots     int         `json:"slots"`
+			FreeSlots int         `json:"free_slots"`
+			Heard     rest.Millis `json:"last_heard_of"`
+		}
+		list := []manager{}
+		for _, m := range managers {
+			list = append(list, manager{m.ID, m.Slots, m.FreeSlots, m.LastHeartbeat})
+		}
+		return f.Answer(map[string]any{
+			"address": client.Address(), "dashboard": client.DashboardURL(""), "flink": o.Version, "slots": o.Slots, "free_slots": o.FreeSlots, "taskmanagers": list,
+			"jobs": map[string]int{"running": o.JobsRunning, "finished": o.JobsFinished, "cancelled": o.JobsCancelled, "failed": o.JobsFailed},
+		})
 	}
 	fmt.Fprintf(f.Out(), "Flink %s at %s\n", o.Version, client.Address())
 	rows := [][]string{
@@ -109,19 +118,67 @@ func (f *flink) clusterStatus(ctx context.Context, client *rest.Client) error {
 	return f.Table(append(rows, []string{"  dashboard", client.DashboardURL("")}))
 }
 
-// jobReport is what is told of a job.
+// jobReport is what is told of a job; times in milliseconds.
 type jobReport struct {
-	rest.Job
-	Dashboard   string            `json:"dashboard"`
-	Checkpoints *rest.Checkpoints `json:"checkpoints,omitempty"`
+	ID          string            `json:"job"`
+	Name        string            `json:"name"`
+	Status      rest.Status       `json:"status"`
+	Type        string            `json:"type,omitempty"` // STREAMING or BATCH
+	Since       rest.Millis       `json:"since"`
+	Ended       rest.Millis       `json:"ended,omitzero"`
+	Took        int64             `json:"took_ms"`
+	Tasks       map[string]int    `json:"tasks,omitempty"`
+	Dashboard   string            `json:"dashboard,omitempty"`
+	Operators   []operatorReport  `json:"operators,omitempty"`
+	Checkpoints *checkpointReport `json:"checkpoints,omitempty"`
 	Restarts    string            `json:"restarts,omitempty"`
-	Failure     *failure          `json:"last_failure,omitempty"`
+	Failure     *failureReport    `json:"last_failure,omitempty"`
 }
 
-type failure struct {
+type operatorReport struct {
+	ID          string      `json:"id"`
+	Name        string      `json:"name"`
+	Status      rest.Status `json:"status"`
+	Parallelism int         `json:"parallelism"`
+	RecordsIn   int64       `json:"records_in"`
+	RecordsOut  int64       `json:"records_out"`
+	BytesIn     int64       `json:"bytes_in"`
+	BytesOut    int64       `json:"bytes_out"`
+}
+
+type checkpointReport struct {
+	Completed  int64 `json:"completed"`
+	Failed     int64 `json:"failed"`
+	InProgress int64 `json:"in_progress"`
+	Last       *last `json:"last,omitempty"`
+	Savepoint  *last `json:"last_savepoint,omitempty"`
+	Restored   *last `json:"restored,omitempty"`
+}
+
+type last struct {
+	Path string      `json:"path"`
+	At   rest.Millis `json:"at"`
+	Took int64       `json:"took_ms,omitempty"`
+	Size int64       `json:"bytes,omitempty"`
+}
+
+type failureReport struct {
 	At    rest.Millis `json:"at"`
 	Task  string      `json:"task,omitempty"`
 	Cause string      `json:"cause"`
+}
+
+func report(k rest.Checkpoints) *checkpointReport {
+	r := &checkpointReport{Completed: k.Counts.Completed, Failed: k.Counts.Failed, InProgress: k.Counts.InProgress}
+	for _, x := range []struct {
+		to   **last
+		from *rest.Checkpoint
+	}{{&r.Last, k.Latest.Completed}, {&r.Savepoint, k.Latest.Savepoint}, {&r.Restored, k.Latest.Restored}} {
+		if c := x.from; c != nil {
+			*x.to = &last{c.Path, cmp.Or(c.Acked, c.Restored), c.Duration, c.Size}
+		}
+	}
+	return r
 }
 
 func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) error {
@@ -129,9 +186,13 @@ func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) e
 	if err != nil {
 		return err
 	}
-	r := jobReport{Job: j, Dashboard: client.DashboardURL(id)}
+	r := jobReport{ID: id, Name: j.Name, Status: j.Status, Type: j.Plan.Type, Since: j.Start, Ended: j.End, Took: j.Duration, Dashboard: client.DashboardURL(id)}
+	for _, v := range j.Vertices {
+		m := v.Metrics
+		r.Operators = append(r.Operators, operatorReport{v.ID, v.Name, v.Status, v.Parallelism, m.ReadRecords, m.WriteRecords, m.ReadBytes, m.WriteBytes})
+	}
 	if k, err := client.Checkpoints(ctx, id); err == nil { // a batch job has none
-		r.Checkpoints = &k
+		r.Checkpoints = report(k)
 	}
 	if m, err := client.JobMetrics(ctx, id, "numRestarts"); err == nil && !j.Status.Ended() {
 		r.Restarts = m["numRestarts"]
@@ -141,7 +202,7 @@ func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) e
 		return err
 	}
 	if x.Root != "" {
-		r.Failure = &failure{At: x.At, Cause: rest.Cause(x.Root)}
+		r.Failure = &failureReport{At: x.At, Cause: rest.Cause(x.Root)}
 		if len(x.History) > 0 {
 			r.Failure.Task = x.History[0].Task
 		}
@@ -149,25 +210,28 @@ func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) e
 	if f.JSON() {
 		return f.Answer(r)
 	}
-	fmt.Fprintf(f.Out(), "%s is %s, for %s since %s: %s\n", j.Name, j.Status, span(j.Duration), moment(j.Start), id)
+	return f.show(r)
+}
+
+func (f *flink) show(r jobReport) error {
+	fmt.Fprintf(f.Out(), "%s is %s, for %s since %s: %s\n", r.Name, r.Status, span(r.Took), moment(r.Since), r.ID)
 	rows := [][]string{{"  OPERATOR", "STATUS", "PARALLELISM", "RECORDS IN", "RECORDS OUT", "BYTES IN", "BYTES OUT"}}
-	for _, v := range j.Vertices {
-		m := v.Metrics
-		rows = append(rows, []string{"  " + v.Name, string(v.Status), strconv.Itoa(v.Parallelism), number(m.ReadRecords), number(m.WriteRecords), size(m.ReadBytes), size(m.WriteBytes)})
+	for _, o := range r.Operators {
+		rows = append(rows, []string{"  " + o.Name, string(o.Status), strconv.Itoa(o.Parallelism), number(o.RecordsIn), number(o.RecordsOut), size(o.BytesIn), size(o.BytesOut)})
 	}
 	if err := f.Table(rows, 2, 3, 4, 5, 6); err != nil {
 		return err
 	}
 	rows = nil
-	if k := r.Checkpoints; k != nil && k.Counts.Total > 0 {
-		rows = append(rows, []string{"  checkpoints", fmt.Sprintf("%s completed, %s failed", number(k.Counts.Completed), number(k.Counts.Failed))})
-		if l := k.Latest.Completed; l != nil {
-			rows = append(rows, []string{"", fmt.Sprintf("last at %s in %s, %s: %s", moment(l.Acked), span(l.Duration), size(l.Size), l.Path)})
+	if k := r.Checkpoints; k != nil && k.Completed+k.Failed > 0 {
+		rows = append(rows, []string{"  checkpoints", fmt.Sprintf("%s completed, %s failed", number(k.Completed), number(k.Failed))})
+		if l := k.Last; l != nil {
+			rows = append(rows, []string{"", fmt.Sprintf("last at %s in %s, %s: %s", moment(l.At), span(l.Took), size(l.Size), l.Path)})
 		}
-		if l := k.Latest.Restored; l != nil {
-			rows = append(rows, []string{"  restored", fmt.Sprintf("at %s from %s", moment(l.Restored), l.Path)})
+		if l := k.Restored; l != nil {
+			rows = append(rows, []string{"  restored", fmt.Sprintf("at %s from %s", moment(l.At), l.Path)})
 		}
-		if l := k.Latest.Savepoint; l != nil {
+		if l := k.Savepoint; l != nil {
 			rows = append(rows, []string{"  savepoint", l.Path})
 		}
 	}

@@ -56,16 +56,16 @@ func New(c Config) (*Client, error) {
 		if c.Address == "" {
 			got = "nothing"
 		}
-		wrong = append(wrong, violation("flink", got, "the address of Flink's REST server, as http://127.0.0.1:8081", fix))
+		wrong = append(wrong, violation("address", got, "the address of Flink's REST server, as http://127.0.0.1:8081", fix))
 	}
 	config, more := c.tls()
 	wrong = append(wrong, more...)
 	if base != nil && base.Scheme == "http" && (c.CA != "" || c.Cert != "" || c.Key != "") {
-		wrong = append(wrong, violation("flink", fmt.Sprintf("%q beside certificates", c.Address), "an address that begins with https://", ""))
+		wrong = append(wrong, violation("address", fmt.Sprintf("%q beside certificates", c.Address), "an address that begins with https://", ""))
 	}
 	for name, value := range c.Headers {
 		if name == "" || strings.ContainsAny(name, " \t\r\n:") || strings.ContainsAny(value, "\r\n") {
-			wrong = append(wrong, violation("flink-header", fmt.Sprintf("a header named %q", name), "a header as NAME: VALUE, in one line", ""))
+			wrong = append(wrong, violation("headers", fmt.Sprintf("a header named %q", name), "a header as NAME: VALUE, in one line", ""))
 		}
 	}
 	if len(wrong) > 0 {
@@ -101,13 +101,13 @@ func (c Config) tls() (*tls.Config, []fault.Violation) {
 			}
 		}
 		if err != nil {
-			wrong = append(wrong, violation("flink-ca", fmt.Sprintf("%q: %v", c.CA, err), "a file with certificates in PEM", ""))
+			wrong = append(wrong, violation("ca", fmt.Sprintf("%q: %v", c.CA, err), "a file with certificates in PEM", ""))
 		}
 	}
 	if c.Cert != "" || c.Key != "" {
 		pair, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
-			wrong = append(wrong, violation("flink-cert", fmt.Sprintf("%q and %q: %v", c.Cert, c.Key, err), "a certificate and its key, both in PEM", ""))
+			wrong = append(wrong, violation("cert", fmt.Sprintf("%q and %q: %v", c.Cert, c.Key, err), "a certificate and its key, both in PEM", ""))
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

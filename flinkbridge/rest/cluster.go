@@ -113,15 +113,18 @@ type Millis int64
 
 // Time is the zero time when there is none.
 func (m Millis) Time() time.Time {
-	if m <= 0 {
+	if m.IsZero() {
 		return time.Time{}
 	}
 	return time.UnixMilli(int64(m)).UTC()
 }
 
+// IsZero says that there is none.
+func (m Millis) IsZero() bool { return m <= 0 }
+
 // MarshalJSON writes RFC 3339, null when there is none.
 func (m Millis) MarshalJSON() ([]byte, error) {
-	if m <= 0 {
+	if m.IsZero() {
 		return []byte("null"), nil
 	}
 	return json.Marshal(m.Time())

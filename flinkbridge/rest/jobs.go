@@ -54,13 +54,15 @@ type Job struct {
 	ID             string            `json:"jid"`
 	Name           string            `json:"name"`
 	Status         Status            `json:"state"`
-	Type           string            `json:"job-type"` // STREAMING or BATCH
 	Start          Millis            `json:"start-time"`
 	End            Millis            `json:"end-time"`
 	Duration       int64             `json:"duration"` // milliseconds
 	MaxParallelism int               `json:"maxParallelism"`
 	Timestamps     map[Status]Millis `json:"timestamps"` // when each state began
 	Vertices       []Vertex          `json:"vertices"`
+	Plan           struct {
+		Type string `json:"type"` // STREAMING or BATCH
+	} `json:"plan"`
 }
 
 // Vertex is an operator of a job, or a chain of them.

@@ -160,7 +160,7 @@ func TestJobs(t *testing.T) {
 		t.Errorf("got %+v, %v", jobs, err)
 	}
 	j, err := c.Job(t.Context(), id)
-	if err != nil || j.Name != "numbers" || j.Status != Running || !j.Running() || len(j.Vertices) != 2 || j.Vertices[1].Name != "sum -> Sink: out" || j.Vertices[1].Parallelism != 1 {
+	if err != nil || j.Name != "numbers" || j.Status != Running || !j.Running() || len(j.Vertices) != 2 || j.Vertices[1].Name != "sum -> Sink: out" || j.Vertices[1].Parallelism != 1 || j.Plan.Type != "STREAMING" {
 		t.Errorf("got %+v, %v", j, err)
 	}
 	jc, err := c.JobConfig(t.Context(), id)
@@ -406,12 +406,12 @@ func TestConfig(t *testing.T) {
 		c    Config
 		want string
 	}{
-		{Config{}, "flink: got nothing, want the address of Flink's REST server, as http://127.0.0.1:8081"},
-		{Config{Address: "localhost:8081"}, `flink: got "localhost:8081", want the address of Flink's REST server, as http://127.0.0.1:8081; did you mean "http://localhost:8081"?`},
-		{Config{Address: "ftp://x"}, `flink: got "ftp://x", want the address of Flink's REST server, as http://127.0.0.1:8081`},
-		{Config{Address: "https://x", CA: text}, `flink-ca: got "` + text + `": there is no certificate in it, want a file with certificates in PEM`},
-		{Config{Address: "https://x", Cert: "none.pem"}, `flink-cert: got "none.pem" and "": open none.pem: no such file or directory, want a certificate and its key, both in PEM`},
-		{Config{Address: "https://x", Headers: map[string]string{"A": "b\nc"}}, `flink-header: got a header named "A", want a header as NAME: VALUE, in one line`},
+		{Config{}, "address: got nothing, want the address of Flink's REST server, as http://127.0.0.1:8081"},
+		{Config{Address: "localhost:8081"}, `address: got "localhost:8081", want the address of Flink's REST server, as http://127.0.0.1:8081; did you mean "http://localhost:8081"?`},
+		{Config{Address: "ftp://x"}, `address: got "ftp://x", want the address of Flink's REST server, as http://127.0.0.1:8081`},
+		{Config{Address: "https://x", CA: text}, `ca: got "` + text + `": there is no certificate in it, want a file with certificates in PEM`},
+		{Config{Address: "https://x", Cert: "none.pem"}, `cert: got "none.pem" and "": open none.pem: no such file or directory, want a certificate and its key, both in PEM`},
+		{Config{Address: "https://x", Headers: map[string]string{"A": "b\nc"}}, `headers: got a header named "A", want a header as NAME: VALUE, in one line`},
 	} {
 		_, err := New(x.c)
 		if err == nil || err.Error() != x.want {

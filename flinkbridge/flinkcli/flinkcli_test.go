@@ -1,0 +1,149 @@
+package flinkcli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/activedataflow/adf/cli"
+	"github.com/activedataflow/adf/flinkbridge/flinkcli"
+	"github.com/activedataflow/adf/internal/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var app = cli.App{Name: "adf", Commands: []cli.Commands{flinkcli.Commands}}
+
+func execute(t *testing.T, stdin string, args ...string) (code int, output string) {
+	t.Helper()
+	var out locked
+	code = cli.Run(t.Context(), args, strings.NewReader(stdin), &out, &out, app)
+	return code, out.String()
+}
+
+type locked struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *locked) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+const job = "668da5c0dbdf7cf3b124779c1cbcf70c"
+
+// fake is a cluster that answers with what a real one has answered, and whose job ends when it is told to; asking for the list starts it again.
+func fake(t *testing.T) *httptest.Server {
+	data, err := os.ReadFile("../rest/testdata/flink-1.19.3.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []struct {
+		Name string          `json:"name"`
+		Body json.RawMessage `json:"body"`
+	}
+	if err := json.Unmarshal(data, &list); err != nil {
+		t.Fatal(err)
+	}
+	recorded := map[string]string{}
+	for _, a := range list {
+		recorded[a.Name] = string(a.Body)
+	}
+	running := func() string {
+		return strings.Replace(recorded["/jobs/overview"], `"FINISHED"`, `"RUNNING"`, 1)
+	}
+	ended := ""
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		request := r.Method + " " + strings.Replace(r.URL.RequestURI(), job, "JOB", 1)
+		name := strings.TrimPrefix(request, "GET ")
+		switch {
+		case name == "/jobs/overview":
+			ended = ""
+			io.WriteString(w, running())
+			return
+		case name == "/jobs/JOB" && ended != "":
+			io.WriteString(w, strings.Replace(recorded["job"], `"RUNNING"`, `"`+ended+`"`, 1))
+			return
+		case strings.HasPrefix(name, "/jobs/76cabc8bf2afe0533e0e97cac821accd"):
+			name = strings.Replace(name, "76cabc8bf2afe0533e0e97cac821accd", "JOB", 1)
+		case request == "POST /jobs/JOB/stop":
+			ended = "FINISHED"
+		case request == "PATCH /jobs/JOB?mode=cancel":
+			ended = "CANCELED"
+		}
+		body, ok := recorded[map[string]string{
+			"/jobs/JOB": "job", "/jobs/JOB/checkpoints": "job/checkpoints", "/jobs/JOB/exceptions": "failures", "/jobs/JOB/metrics?get=numRestarts": "job metrics",
+			"POST /jobs/JOB/savepoints": "savepoint", "/jobs/JOB/savepoints/549d0de73503b2ad1805b748c9568bd0": "savepoint done",
+			"POST /jobs/JOB/stop": "stop", "/jobs/JOB/savepoints/6ee351c36bd0fd3bd0c569eac5a3ca99": "stop done", "PATCH /jobs/JOB?mode=cancel": "cancel",
+		}[name]]
+		if !ok {
+			body, ok = recorded[name]
+		}
+		if !ok {
+			http.Error(w, `{"errors":["Not found: `+request+`"]}`, http.StatusNotFound)
+			return
+		}
+		io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return s
+}
+
+// TestScripts runs the sessions in testdata.
+func TestScripts(t *testing.T) {
+	s := fake(t)
+	cache := t.TempDir()
+	t.Setenv("ADF_FLINK", s.URL)
+	t.Setenv("ADF_CACHE", cache)
+	t.Setenv("ADF_FLINK_DIR", "")
+	took := regexp.MustCompile(`connection error: desc = ".*refused"`)
+	session.Player{
+		Programs: map[string]func(*testing.T, string, ...string) (int, string){"adf": execute},
+		Tame: func(out string) string {
+			out = strings.NewReplacer(s.URL, "http://flink:8081", cache, "CACHE").Replace(out)
+			out = regexp.MustCompile(`\S+/flinkcli\.test is for linux/\w+`).ReplaceAllString(out, "PROGRAM is for linux/ARCH")
+			return took.ReplaceAllString(out, "connection refused")
+		},
+	}.Play(t, 3)
+}
+
+// TestGuide holds docs/flink.md and the commands together.
+func TestGuide(t *testing.T) {
+	_, flags := execute(t, "", "flink", "list", "--help")
+	var connection []string
+	for _, m := range regexp.MustCompile(`--(flink\S*)`).FindAllStringSubmatch(flags[strings.Index(flags, "Flags:"):], -1) {
+		connection = append(connection, m[1])
+	}
+	session.Guide(t, "../../docs/flink.md", func(text string) string {
+		_, help := execute(t, "", "flink", "--help")
+		for _, name := range session.Commands(t, help, 8) {
+			if !strings.Contains(text, fmt.Sprintf("<!-- flink %s -->", name)) && name == "help" {
+				continue
+			}
+			_, help := execute(t, "", "flink", name, "--help")
+			leftOut := connection
+			if name == "list" {
+				leftOut = nil
+			}
+			text = session.Between(t, text, "flink "+name, session.Reference(help, leftOut...))
+		}
+		return text
+	})
+}
