@@ -44,6 +44,8 @@ type App struct {
 	Connectors []Connector
 	// Funcs are the Go functions that files reach by `use:`.
 	Funcs adf.Funcs
+	// Runners are what --runner of run can choose besides the engine, as flinkbridge/flinkcli has them.
+	Runners []Runner
 	// Commands are those of further parts, as flinkbridge/flinkcli has them.
 	Commands []Commands
 }
@@ -99,16 +101,16 @@ func ExitCodes() []ExitCode {
 // command is one execution of the command line.
 type command struct {
 	App
-	stdin    io.Reader
-	stdout   io.Writer
-	stderr   *screen
-	json     bool
-	debug    bool   // stacks are shown
-	stacks   string // what would show them; "" when they have been logged
-	code     int    // for an end without an error
+	stdin  io.Reader
+	stdout io.Writer
+	stderr *screen
+	json   bool
+	debug  bool   // stacks are shown
+	stacks string // what would show them; "" when they have been logged
+	code   int    // for an end without an error
 	// interruptible: a signal has ended the command, no run.
 	interruptible bool
-	registry *connectors.Registry
+	registry      *connectors.Registry
 }
 
 // wantsJSON looks for --json before the flags are parsed: what is wrong with them is told as JSON, too.

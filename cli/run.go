@@ -27,7 +27,7 @@ type runFlags struct {
 	storeFlags
 	interval                     time.Duration
 	parallelism, retries, retain int
-	until                        string
+	runner, until                string
 	fresh, rewind, allowDropped  bool
 	metrics                      string
 	logLevel, logFormat          string
@@ -48,7 +48,13 @@ then the next run goes on from the last checkpoint.
 ` + codesHelp(),
 	}
 	c.takesFlow(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), first(args), f) }
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		runner, err := c.chosen(cmd.Flags(), f)
+		if err != nil {
+			return err
+		}
+		return c.run(cmd.Context(), first(args), f, runner)
+	}
 	f.flowFlags.add(cmd)
 	f.storeFlags.add(cmd)
 	flags := cmd.Flags()
@@ -56,8 +62,7 @@ then the next run goes on from the last checkpoint.
 	flags.Var(number{&f.retain, 1}, "retain", "how many checkpoints are kept")
 	flags.Var(number{&f.retries, 0}, "retries", "how often in a row a failure is tried again that a retry can help against")
 	flags.Var(number{&f.parallelism, 1}, "parallelism", "lanes of each source and workers of each keyed step that do not say it themselves; default: one for each CPU")
-	addChoice(cmd, &f.until, "until", "when the run ends by itself: at the end of the input, when there is nothing to read for a second, or never",
-		"drained", "idle", "signal")
+	c.addRunner(cmd, f)
 	flags.BoolVar(&f.fresh, "fresh", false, "start over: ignore the saved state")
 	flags.BoolVar(&f.rewind, "rewind", false, "go on from a checkpoint that is behind what the sinks have: output since then is repeated")
 	flags.BoolVar(&f.allowDropped, "allow-dropped", false, "drop saved state of nodes that the flow does not have any more")
@@ -69,15 +74,17 @@ then the next run goes on from the last checkpoint.
 	return cmd
 }
 
-func (c *command) run(ctx context.Context, file string, f *runFlags) (err error) {
+func (c *command) run(ctx context.Context, file string, f *runFlags, runner *Runner) (err error) {
 	if c.debug = f.logLevel == "debug"; !c.json {
 		c.stacks = "--log-level debug"
 	}
-	store, err := f.storeFlags.open()
-	if err != nil {
-		return err
+	var store openStore
+	if runner == nil {
+		if store, err = f.storeFlags.open(); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, store.close()) }()
 	}
-	defer func() { err = errors.Join(err, store.close()) }()
 	g, err := c.graph(ctx, file, &f.flowFlags)
 	if err != nil {
 		return err
@@ -85,6 +92,9 @@ func (c *command) run(ctx context.Context, file string, f *runFlags) (err error)
 	log, stacks := c.logger(f)
 	if stacks {
 		c.stacks = ""
+	}
+	if runner != nil {
+		return c.runOn(ctx, runner, g, f, log)
 	}
 	o := engine.Options{
 		Store: store.Store, Interval: f.interval, Retain: f.retain, Retries: f.retries, Parallelism: f.parallelism,

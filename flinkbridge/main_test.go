@@ -1,26 +1,28 @@
 package flinkbridge
 
 import (
-	"flag"
+	"context"
 	"io"
 	"log/slog"
 	"os"
 	"testing"
 	"time"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	jobpb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/jobmanagement_v1"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	flag.Parse()
-	beam.Init()
+	Start()
+	initBeam()
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil))) // Beam and prism tell a lot
 	// Prism's server has no way to end; it is there before the tests, so that what it runs is not theirs.
-	if _, err := prismServer(); err != nil {
+	client, err := prismServer()
+	if err != nil {
 		panic(err)
 	}
-	if err := os.Chdir(".."); err != nil { // the examples' paths begin there
+	_, _ = client.GetState(context.Background(), &jobpb.GetJobStateRequest{}) // there is no such job; after the answer everything of the connection is up
+	if err := os.Chdir(".."); err != nil {                                    // the examples' paths begin there
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())

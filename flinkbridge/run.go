@@ -44,7 +44,7 @@ type RunOptions struct {
 }
 
 // Run runs a flow on one of Beam's local runners, from its beginning to its end; there are no checkpoints. The flow's own errors come back as they are, package
-// fault's. When ctx ends, the run is given up and nothing that waits for its commit is committed. Call beam.Init before.
+// fault's. When ctx ends, the run is given up and nothing that waits for its commit is committed.
 func Run(ctx context.Context, g *adf.Graph, o RunOptions) (r engine.Result, err error) {
 	began := time.Now()
 	r = engine.Result{Flow: g.Plan.Flow()}
@@ -58,6 +58,7 @@ func Run(ctx context.Context, g *adf.Graph, o RunOptions) (r engine.Result, err 
 	if err != nil {
 		return r, err
 	}
+	initBeam()
 	r.Run = s.Run
 	if o.Log == nil {
 		o.Log = slog.New(slog.NewTextHandler(io.Discard, nil))

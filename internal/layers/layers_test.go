@@ -44,7 +44,7 @@ var rules = map[string][]string{
 	"flinkbridge/rest":                {"fault"},
 	"flinkbridge/cluster":             {"flinkbridge/rest", "deploy/flink/runner", "fault"},
 	"flinkbridge/doctor":              {"flinkbridge/rest", "flinkbridge/cluster", "fault"},
-	"flinkbridge/flinkcli":            {".", "cli", "engine/...", "flinkbridge/...", "fault"},
+	"flinkbridge/flinkcli":            {".", "cli", "engine", "engine/...", "flinkbridge/...", "fault"},
 	"cmd/adf":                         {"cli", "connectors/...", "flinkbridge/..."},
 	"examples/lines":                  {"connectors", "splits", "sinks", "record/...", "fault"},
 	"examples/tour":                   {".", "cli", "operators", "connectors/..."},

@@ -1,0 +1,42 @@
+package flinkcli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/cli"
+	"github.com/activedataflow/adf/engine"
+	"github.com/activedataflow/adf/flinkbridge"
+)
+
+// Runners are Beam's local runners, for cli.App's Runners. The program calls flinkbridge.Start first in main.
+func Runners() []cli.Runner {
+	var all []cli.Runner
+	for _, name := range []flinkbridge.Runner{flinkbridge.Direct, flinkbridge.Prism} {
+		all = append(all, cli.Runner{Name: string(name), Run: func(ctx context.Context, g *adf.Graph, o cli.RunnerOptions) (engine.Result, error) {
+			return run(ctx, name, g, o)
+		}})
+	}
+	return all
+}
+
+func run(ctx context.Context, name flinkbridge.Runner, g *adf.Graph, o cli.RunnerOptions) (engine.Result, error) {
+	until := flinkbridge.Until{}
+	if o.Until != "" {
+		var err error
+		if until, err = flinkbridge.ParseUntil(o.Until); err != nil {
+			return engine.Result{Flow: g.Plan.Flow()}, err
+		}
+	}
+	// Beam and prism write to the default log, at every level what is nobody's concern but theirs.
+	before := slog.Default()
+	if o.Log.Enabled(ctx, slog.LevelDebug) {
+		slog.SetDefault(o.Log.With("by", "beam"))
+	} else {
+		slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	}
+	defer slog.SetDefault(before)
+	return flinkbridge.Run(ctx, g, flinkbridge.RunOptions{Runner: name, Parallelism: o.Parallelism, Until: until, Log: o.Log, Progress: o.Progress})
+}
