@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -66,8 +67,8 @@ func client(t *testing.T, c *Cluster) *rest.Client {
 func TestUpAndDown(t *testing.T) {
 	began := time.Now()
 	c := up(t, Options{Slots: 3})
-	if took := time.Since(began); took > 15*time.Second {
-		t.Errorf("up took %s, want at most 15 s", took)
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("up took %s, want at most 30 s even on a busy machine", took)
 	}
 	r := client(t, c)
 	o, err := r.Overview(t.Context())
@@ -149,18 +150,48 @@ func onlyLoopback(t *testing.T, c *Cluster) {
 	}
 }
 
+// numbers is the JAR of testdata/Numbers.java.
+func numbers(t *testing.T) string {
+	t.Helper()
+	lib, err := Distribution(t.Context(), repositoryCache(t), FlinkVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("javac", "-nowarn", "-cp", filepath.Join(lib, "*"), "-d", dir, "testdata/Numbers.java").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	entries := []string{"META-INF/MANIFEST.MF", "Manifest-Version: 1.0\nMain-Class: Numbers\n\n"}
+	for _, class := range []string{"Numbers.class", "Numbers$Count.class"} {
+		data, err := os.ReadFile(filepath.Join(dir, class))
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries = append(entries, class, string(data))
+	}
+	return jar(t, filepath.Join(dir, "numbers.jar"), entries...)
+}
+
+// A job goes on when its TaskManager and its JobManager are killed and started again, and from a savepoint.
 func TestKillAndStart(t *testing.T) {
 	c := up(t, Options{HighAvailability: true, TaskManagers: 2, Slots: 1})
 	r := client(t, c)
+	uploaded, err := r.UploadJar(t.Context(), numbers(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := r.RunJar(t.Context(), uploaded, rest.RunJar{Parallelism: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, r, id)
+	checkpoints(t, r, id, 2)
 	for _, name := range []string{TaskManager(2), JobManager} {
 		if err := c.Kill(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
 		p, _ := c.process(name)
 		before := p.PID
-		if p.Alive() {
-			t.Errorf("%s lives", name)
-		}
 		began := time.Now()
 		if err := c.Start(name); err != nil {
 			t.Fatal(err)
@@ -168,18 +199,93 @@ func TestKillAndStart(t *testing.T) {
 		if err := c.Wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s is back in %s", name, time.Since(began).Round(10*time.Millisecond))
+		back := time.Since(began)
 		if p, _ := c.process(name); p.PID == before || !p.Alive() {
 			t.Errorf("%s: got %d after %d", name, p.PID, before)
 		}
 		if again, err := Open(c.Dir()); err != nil || !slices.EqualFunc(again.Processes(), c.Processes(), func(a, b Process) bool { return a.PID == b.PID }) {
 			t.Errorf("the file does not know the new process: %v", err)
 		}
+		restored(t, r, id)
+		running(t, r, id)
+		checkpoints(t, r, id, 1)
+		t.Logf("%s is back in %s, the job in %s", name, back.Round(10*time.Millisecond), time.Since(began).Round(10*time.Millisecond))
 	}
 	onlyLoopback(t, c)
-	all, err := r.TaskManagers(t.Context())
-	if err != nil || len(all) < 2 {
-		t.Errorf("got %+v, %v", all, err)
+
+	path, err := r.Savepoint(t.Context(), id, "")
+	if err != nil || !strings.HasPrefix(path, "file:"+c.Savepoints()+"/") {
+		t.Errorf("got %q, %v", path, err)
+	}
+	if _, err := r.Savepoint(t.Context(), id, "file:///proc/none"); code(err) != "flink.savepoint" {
+		t.Errorf("got %v", err)
+	}
+	if path, err = r.Stop(t.Context(), id, false, ""); err != nil {
+		t.Fatal(err)
+	}
+	if end, err := r.WaitEnd(t.Context(), id); err != nil || end != rest.Finished {
+		t.Errorf("got %q, %v", end, err)
+	}
+	if _, err := r.RunJar(t.Context(), uploaded, rest.RunJar{SavepointPath: path + "-none"}); code(err) != "flink.program" || !strings.Contains(err.Error(), "Cannot find checkpoint or savepoint") {
+		t.Errorf("got %v", err)
+	}
+	next, err := r.RunJar(t.Context(), uploaded, rest.RunJar{SavepointPath: path, Parallelism: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running(t, r, next)
+	if k, err := r.Checkpoints(t.Context(), next); err != nil || k.Latest.Restored == nil || k.Latest.Restored.Path != path {
+		t.Errorf("got %+v, %v", k.Latest, err)
+	}
+	if err := r.Cancel(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if end, err := r.WaitEnd(t.Context(), next); err != nil || end != rest.Canceled {
+		t.Errorf("got %q, %v", end, err)
+	}
+	if err := r.DeleteJar(t.Context(), uploaded); err != nil {
+		t.Error(err)
+	}
+	if jars, err := r.Jars(t.Context()); err != nil || len(jars) != 0 {
+		t.Errorf("got %v, %v", jars, err)
+	}
+}
+
+func running(t *testing.T, r *rest.Client, id string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if _, err := r.WaitRunning(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// restored waits until the job has gone back to a checkpoint, by this JobManager.
+func restored(t *testing.T, r *rest.Client, id string) {
+	t.Helper()
+	wait(t, "the job to be restored", func() bool {
+		k, err := r.Checkpoints(t.Context(), id)
+		return err == nil && k.Counts.Restored > 0
+	})
+}
+
+// checkpoints waits for so many new ones.
+func checkpoints(t *testing.T, r *rest.Client, id string, n int64) {
+	t.Helper()
+	before := int64(-1)
+	wait(t, "checkpoints", func() bool {
+		k, err := r.Checkpoints(t.Context(), id)
+		if err == nil && before < 0 {
+			before = k.Counts.Completed
+		}
+		return err == nil && k.Counts.Completed >= before+n
+	})
+}
+
+func wait(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	if !until(t.Context(), time.Minute, done) {
+		t.Fatalf("waited in vain for %s", what)
 	}
 }
 

@@ -81,7 +81,7 @@ func (r Report) Err() error {
 
 // Examine looks at everything. A cluster that does not answer is a problem like others: what does not need it is looked at all the same.
 func Examine(ctx context.Context, w Wants) Report {
-	x := &examination{Wants: w, local: loopback(w.Client.Address())}
+	x := &examination{Wants: w, address: w.Client.Address(), local: loopback(w.Client.Address())}
 	x.runnerJar()
 	if x.cluster(ctx) {
 		x.features(ctx)
@@ -99,6 +99,7 @@ func Examine(ctx context.Context, w Wants) Report {
 
 type examination struct {
 	Wants
+	address  string
 	local    bool // the cluster is on this machine
 	runner   cluster.Runner
 	overview rest.Overview
@@ -152,12 +153,12 @@ func (x *examination) cluster(ctx context.Context) bool {
 		x.fail("cluster", err)
 		return false
 	}
-	says := fmt.Sprintf("Flink %s at %s", o.Version, x.Client.Address())
+	says := fmt.Sprintf("Flink %s at %s", o.Version, x.address)
 	switch {
 	case x.runner.Flink != "" && !strings.HasPrefix(o.Version+".", x.runner.Flink+"."):
 		x.say(Problem, "cluster", says+", and the runner JAR is for Flink "+x.runner.Flink,
 			fmt.Sprintf("use a runner JAR for Flink %s, or a cluster of Flink %s", minor(o.Version), x.runner.Flink))
-	case x.Secret && !x.local && strings.HasPrefix(x.Client.Address(), "http://"):
+	case x.Secret && !x.local && strings.HasPrefix(x.address, "http://"):
 		x.say(Problem, "cluster", says+": whoever is on the way there reads the headers", "use an address with https://")
 	default:
 		x.say(OK, "cluster", says, "")
