@@ -444,6 +444,9 @@ func TestPanics(t *testing.T) {
 		for n := range 4 {
 			src.Log.Append(0, event{int64(n), "a", int64(n)})
 		}
+		if place == "merge" { // of what crossed the shuffle at two times
+			src.Script = []memory.Step{{At: 2, Delay: 150 * time.Millisecond}}
+		}
 		in := adf.From(f, "events", hurtSource{src, h}).EventTime(func(e event) time.Time { h.in("time"); return at(e) }, 0)
 		filtered := in.Filter("filtered", func(event) bool { h.in("filter"); return true })
 		mapped := adf.Map(filtered, "mapped", func(e event) (event, error) { h.in("map"); return e, nil })

@@ -221,9 +221,7 @@ func TestParallelismOfNodes(t *testing.T) {
 }
 
 // visits counts each key's records, tells after a while without one how many there were, and forgets.
-type visits struct {
-	n *state.Value[int64]
-}
+type visits struct{}
 
 var visited = state.NewValue[int64]("n", 0)
 
