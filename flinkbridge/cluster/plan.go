@@ -84,8 +84,6 @@ func plan(o Options, lib, java string) (layout, error) {
 		"metrics.fetcher.update-interval":      "1000",
 		"web.refresh-interval":                 "1000",
 		"classloader.check-leaked-classloader": "false",
-		// The runner JAR is several times as large as a JAR of Flink programs, with a worker in it.
-		"rest.client.max-content-length": strconv.Itoa(1 << 30), "rest.server.max-content-length": strconv.Itoa(1 << 30),
 	}
 	heap := o.TaskManagerMemory - taskManagerMetaspace - taskManagerOverhead - offHeap - frameworkOffHeap - network
 	managed := heap * 3 / 10 // RocksDB's

@@ -25,10 +25,10 @@ func (x *fitness) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&x.runner, "runner-jar", "", "the runner JAR or job-server JAR, a `FILE`; default: the one that flink up has made")
 	flags.StringVar(&x.pool, "pool", "", "where TaskManagers find their worker pool, `HOST:PORT`; default: that of the cluster of flink up, else "+pool.DefaultAddress)
-	flags.StringVar(&x.worker, "worker", "", "the program that works on the TaskManagers' machines, a `FILE`; default: this one")
+	flags.StringVar(&x.worker, "binary", "", "the program that works on the TaskManagers' machines, a `FILE`; default: this one")
 	cli.NumberFlag(cmd, &x.parallelism, 1, "parallelism", "how many slots have to be free")
 	_ = cmd.MarkFlagFilename("runner-jar")
-	_ = cmd.MarkFlagFilename("worker")
+	_ = cmd.MarkFlagFilename("binary")
 }
 
 // wants is what the checks are to look at; close lets go of the client.
