@@ -123,7 +123,7 @@ func (r *run) match(c *adfv1.Checkpoint) error {
 		case n == nil:
 			dropped = append(dropped, name+" ("+state[name]+")")
 		case kindOf(n) != state[name]:
-			dropped = append(dropped, fmt.Sprintf("%s (was a %s, is a %s)", name, state[name], n.Kind))
+			dropped = append(dropped, fmt.Sprintf("%s (was %s, is %s)", name, article(state[name]), article(n.Kind.String())))
 		}
 	}
 	if len(dropped) > 0 && !r.AllowDropped {
@@ -146,6 +146,13 @@ func (r *run) match(c *adfv1.Checkpoint) error {
 		}
 	}
 	return nil
+}
+
+func article(noun string) string {
+	if strings.ContainsRune("aeiou", rune(noun[0])) {
+		return "an " + noun
+	}
+	return "a " + noun
 }
 
 func kindOf(n *adf.Node) string {
