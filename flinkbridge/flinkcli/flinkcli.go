@@ -13,6 +13,7 @@ func Commands(s *cli.Shell) []*cobra.Command {
 
 Where the cluster is: --flink, else $ADF_FLINK, else the one that "flink up" has started, else http://127.0.0.1:8081.`,
 		f.upCommand(), f.downCommand(), f.doctorCommand(), f.listCommand(), f.statusCommand(), f.savepointCommand(), f.stopCommand(), f.cancelCommand(),
+		f.poolCommand(), f.bootCommand(),
 	)}
 }
 

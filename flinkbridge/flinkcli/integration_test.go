@@ -55,7 +55,7 @@ func TestCommand(t *testing.T) {
 		Processes     []cluster.Process
 	}
 	run(0, &up, "up", "--json", "--port", "0", "--slots", "2")
-	if !strings.HasPrefix(up.Address, "http://127.0.0.1:") || len(up.Processes) < 2 || up.RunnerJar == "" {
+	if !strings.HasPrefix(up.Address, "http://127.0.0.1:") || len(up.Processes) != 3 || up.Pool == "" || up.RunnerJar == "" {
 		t.Errorf("got %+v", up)
 	}
 	if got := run(1, nil, "up"); !strings.Contains(got, "flink.cluster.running") {
@@ -77,12 +77,9 @@ func TestCommand(t *testing.T) {
 		}
 		t.Errorf("%v: %s is not %s: %+v", args, name, status, r.Checks)
 	}
-	fit := 0
-	if up.Pool == "" {
-		fit = 1
-	}
-	check(fit, "worker", "ok")
-	check(fit, "checkpoints", "ok")
+	check(0, "worker", "ok")
+	check(0, "checkpoints", "ok")
+	check(0, "pool", "ok")
 	check(1, "slots", "problem", "--parallelism", "3")
 	check(1, "pool", "problem", "--pool", "127.0.0.1:1")
 	check(1, "runner", "problem", "--runner-jar", adf)

@@ -2,7 +2,6 @@ package flinkcli
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -20,8 +19,7 @@ func (f *flink) upCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up",
 		Short: "Start a Flink cluster on this machine",
-		Long: `Start a Flink cluster on this machine, for trying flows out: JobManager, TaskManagers, and a worker pool where this program has one. It
-listens on the loopback address only, and goes on until "flink down". State is kept in RocksDB, checkpoints and savepoints in the cluster's folder.
+		Long: `Start a Flink cluster on this machine, for trying flows out: JobManager, TaskManagers and a worker pool. It listens on the loopback address only, and goes on until "flink down". State is kept in RocksDB, checkpoints and savepoints in the cluster's folder.
 
 The first time this fetches Flink ` + cluster.FlinkVersion + ` by pip and makes the runner JAR (Beam ` + cluster.BeamVersion + `) by Maven; both stay in the cache. It needs Java 17 or 11.`,
 		Args: cli.Args(0, 0),
@@ -50,7 +48,9 @@ The first time this fetches Flink ` + cluster.FlinkVersion + ` by pip and makes 
 			return err
 		}
 		o.Note = func(what string) { fmt.Fprintln(f.Notes(), what) }
-		o.Pool = f.pool(cmd)
+		if o.Pool, err = ownPool(); err != nil {
+			return err
+		}
 		want := cluster.RunnerOptions{Jar: runner}
 		if _, ok := cluster.CachedRunner(want); runner == "" && !ok {
 			o.Note("making the runner JAR of Beam " + cluster.BeamVersion + ", once")
@@ -71,7 +71,7 @@ The first time this fetches Flink ` + cluster.FlinkVersion + ` by pip and makes 
 			return f.Answer(struct {
 				Address   string            `json:"address"`
 				Dashboard string            `json:"dashboard"`
-				Pool      string            `json:"pool,omitempty"`
+				Pool      string            `json:"pool"`
 				Version   string            `json:"flink"`
 				RunnerJar string            `json:"runner_jar"`
 				Dir       string            `json:"dir"`
@@ -84,29 +84,10 @@ The first time this fetches Flink ` + cluster.FlinkVersion + ` by pip and makes 
 			names = append(names, fmt.Sprintf("%s (%d)", p.Name, p.PID))
 		}
 		rows := [][]string{{"  slots", fmt.Sprint(o.TaskManagers * o.Slots)}, {"  processes", strings.Join(names, ", ")}}
-		if c.PoolAddress() != "" {
-			rows = append(rows, []string{"  pool", c.PoolAddress()})
-		}
-		rows = append(rows, []string{"  runner", jar}, []string{"  folder", c.Dir()}, []string{"  end it", f.Name() + " flink down"})
+		rows = append(rows, []string{"  pool", c.PoolAddress()}, []string{"  runner", jar}, []string{"  folder", c.Dir()}, []string{"  end it", f.Name() + " flink down"})
 		return f.Table(rows)
 	}
 	return cmd
-}
-
-// pool is how this program runs a worker pool; nil when it has no such command.
-func (f *flink) pool(cmd *cobra.Command) func(address string) []string {
-	for _, other := range cmd.Parent().Commands() {
-		if other.Name() == "pool" {
-			return func(address string) []string {
-				self, err := os.Executable()
-				if err != nil {
-					self = os.Args[0]
-				}
-				return []string{self, "flink", "pool", "--address", address}
-			}
-		}
-	}
-	return nil
 }
 
 func (f *flink) downCommand() *cobra.Command {
