@@ -88,6 +88,11 @@ func (r *run) compareProgress(ctx context.Context, n *adf.Node, exact sinks.AnyE
 		if last < sh.NextSeq {
 			continue
 		}
+		if epochs, err := r.Store.Epochs(ctx, r.flow()); err != nil {
+			return err
+		} else if len(epochs) > 0 && epochs[len(epochs)-1] > c.Epoch {
+			return nil // another run is alive and has gone on meanwhile: its number is taken, and the next one to look at is newer
+		}
 		if r.Rewind {
 			r.log.Warn("rewinding: the sink is ahead of this checkpoint, output since then will be repeated", "node", n.Name, "epoch", c.Epoch, "of_run", sh.Run)
 			// What the run before had pending is committed already, and its sequence can not be sealed any more.

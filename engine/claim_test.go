@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,6 +167,52 @@ func TestWaitingOutputIsCommittedByTheNextRun(t *testing.T) {
 					t.Errorf("%s was dead: got %s, want %s", dead, got, want)
 				}
 			}
+		}
+	})
+}
+
+// slowStore takes its time to give an epoch, once.
+type slowStore struct {
+	checkpoint.Store
+	once sync.Once
+}
+
+func (s *slowStore) ReadEpoch(ctx context.Context, flow string, epoch int64) ([]byte, error) {
+	content, err := s.Store.ReadEpoch(ctx, flow, epoch)
+	s.once.Do(func() { time.Sleep(5 * time.Second) })
+	return content, err
+}
+
+// A run that takes over from one that is alive is not taken for one that starts from an older copy.
+func TestTakingOverFromALiveRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newForks(t)
+		store := &checkpoint.Memory{}
+		build := func() *adf.Flow {
+			flow := adf.New("forks")
+			adf.From(flow, "events", &memory.Source[event]{Log: f.log, Follow: true}).To("a", f.a)
+			return flow
+		}
+		older := start(t, build(), engine.Options{Store: store, Interval: time.Second, Parallelism: 1})
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			for n := range 20 {
+				f.append(100*n, 100*(n+1))
+				time.Sleep(500 * time.Millisecond)
+			}
+		}()
+		time.Sleep(3 * time.Second)
+		newer := start(t, build(), engine.Options{Store: &slowStore{Store: store}, Interval: time.Second, Parallelism: 1})
+		<-written
+		time.Sleep(3 * time.Second)
+		newer.end()
+		<-older.done
+		if d, ok := fault.DetailOf(older.err); !ok || d.Code != "checkpoint.fenced" {
+			t.Errorf("the older run: %v", older.err)
+		}
+		if got, want := fmt.Sprint(times(f.a)), "map[1:2000]"; got != want {
+			t.Errorf("got %s, want %s", got, want)
 		}
 	})
 }
