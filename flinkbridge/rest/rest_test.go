@@ -422,3 +422,17 @@ func TestConfig(t *testing.T) {
 		t.Errorf("got %v, %v", c, err)
 	}
 }
+
+// Whatever a server says becomes one line, and no longer than it was.
+func FuzzCause(f *testing.F) {
+	for _, a := range recorded {
+		f.Add(a.body)
+	}
+	f.Add("java.util.concurrent.CompletionException: a.B: c\n\tat x\nCaused by: a.B: c\n\t... 3 more\nEnd of exception on server side>")
+	f.Fuzz(func(t *testing.T, trace string) {
+		got := Cause(trace)
+		if strings.Contains(got, "\n") || len(got) > len(trace)+2 {
+			t.Errorf("got %q of %q", got, trace)
+		}
+	})
+}
