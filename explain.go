@@ -55,6 +55,10 @@ func (g *Graph) Explain() Explanation {
 			en.Notes = append(en.Notes, [...]string{splits.Bounded: "bounded", splits.Unbounded: "unbounded"}[n.Source.Boundedness()])
 			if n.Time != nil {
 				en.Notes = append(en.Notes, fmt.Sprintf("event time, records up to %s out of order", n.Time.OutOfOrderness))
+				if n.Source.Boundedness() == splits.Unbounded && n.Time.IdleAfter == 0 {
+					x.Warnings = append(x.Warnings, fmt.Sprintf(
+						"%s never ends and has no idle_after: a split without records, or a lane without splits, keeps every window open", n.Name))
+				}
 			}
 			if why := n.NotReplayable(); why != "" {
 				en.Notes = append(en.Notes, "can not be read again: "+why)

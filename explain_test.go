@@ -54,6 +54,11 @@ var explained = map[string]func(f *adf.Flow){
 		own := adf.Process(adf.KeyBy(in, cityOf), "own", time.Hour, func() operators.Processor[trip, string, trip] { return passing{} })
 		own.To("out", direct[trip]{sinks.AtLeastOnce})
 	},
+	"endless": func(f *adf.Flow) {
+		in := adf.From(f, "in", endless()).EventTime(whenOf, time.Minute)
+		counts := adf.Aggregate(adf.KeyBy(in, cityOf).Window(adf.Tumbling(time.Hour)), "counts", counting{})
+		counts.To("out", direct[count]{sinks.Idempotent})
+	},
 	"stdin": func(f *adf.Flow) {
 		in := adf.From(f, "in", &stdio.Source[trip]{Format: "jsonl"})
 		more := adf.From(f, "more", trips())
