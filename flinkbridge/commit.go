@@ -32,7 +32,7 @@ func commit(ctx context.Context, j *job, values func(*[]byte) bool) error {
 		return j.within(err, "")
 	}
 	for _, s := range manifest.Sinks {
-		if err := j.commitSink(ctx, store, s); err != nil {
+		if err := j.commitSink(ctx, s); err != nil {
 			return j.within(err, s.Node)
 		}
 	}
@@ -96,49 +96,62 @@ func settle(ctx context.Context, store checkpoint.Store, name string, m *adfv1.C
 	return checkpoint.Decode(content)
 }
 
-func (j *job) commitSink(ctx context.Context, store checkpoint.Store, s *adfv1.SinkState) (err error) {
+func (j *job) commitSink(ctx context.Context, s *adfv1.SinkState) (err error) {
 	c, err := j.node(s.Node).Sink.(sinks.AnyExact).NewCommitter(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	count := &task.Counters{}
-	var part []byte
 	for _, m := range s.Pending {
-		sh := sinks.Shard{Flow: j.Flow, Node: s.Node, Run: m.Run, Shard: int(m.Shard)}
-		if err := patiently(ctx, func() error {
-			last, err := c.Progress(ctx, sh)
-			if err != nil || last >= m.From+int64(len(m.Parts))-1 {
-				return err // its parts may be gone from staging already
-			}
-			return task.Commit(ctx, c, sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
-				part, err = checkpoint.ReadRange(ctx, store, j.stagedAs(), at, part)
-				return part, err
-			})
-		}); err != nil {
+		if err := j.commitOne(ctx, c, s.Node, m, count); err != nil {
 			return err
 		}
-		count.Parts.Add(int64(len(m.Parts)))
 	}
 	j.count(ctx, s.Node, count)
 	return nil
 }
 
-// tries is how often a commit is tried that a retry can help, as many as the engine's default.
+// commitOne commits parts that follow one another, as often as a retry can help.
+func (j *job) commitOne(ctx context.Context, c sinks.AnyCommitter, node string, m *adfv1.Committable, count *task.Counters) error {
+	sh := sinks.Shard{Flow: j.Flow, Node: node, Run: m.Run, Shard: int(m.Shard)}
+	var part []byte
+	if err := j.patiently(ctx, func() error {
+		last, err := c.Progress(ctx, sh)
+		if err != nil || last >= m.From+int64(len(m.Parts))-1 {
+			return err // its parts may be gone from staging already
+		}
+		return task.Commit(ctx, c, sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
+			store, err := j.staged()
+			if err == nil {
+				part, err = checkpoint.ReadRange(ctx, store, j.stagedAs(), at, part)
+			}
+			return part, err
+		})
+	}); err != nil {
+		return err
+	}
+	count.Parts.Add(int64(len(m.Parts)))
+	return nil
+}
+
+// tries is how often a commit is tried that a retry can help, as many as the engine's default. A job that does not end tries for ever: to fail there means
+// to start over from the last checkpoint, which costs more than to wait.
 const tries = 11
 
 // patiently does something until it succeeds, no retry can help, or it was tried often enough.
-func patiently(ctx context.Context, do func() error) error {
-	for n := range tries {
+func (j *job) patiently(ctx context.Context, do func() error) error {
+	for n := 0; ; n++ {
 		err := do()
-		if err == nil || ctx.Err() != nil || !fault.Retryable(err) || n == tries-1 {
+		if err == nil || ctx.Err() != nil || !fault.Retryable(err) || n == tries-1 && !j.Streaming {
 			return err
 		}
+		wait := min(100*time.Millisecond<<min(n, 16), 30*time.Second)
+		j.log.Warn("trying again", "doing", "commit", "error", err, "wait", wait)
 		select {
-		case <-time.After(min(100*time.Millisecond<<n, 30*time.Second)):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return err
 		}
 	}
-	return nil
 }

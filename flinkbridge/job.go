@@ -49,6 +49,8 @@ type spec struct {
 	Lanes   int               `json:"lanes"`
 	Buckets int               `json:"buckets"`
 	Until   Until             `json:"until,omitzero"`
+	// Streaming says that the input does not end, and output is committed with each checkpoint.
+	Streaming bool `json:"streaming,omitempty"`
 }
 
 // job is a run as this process has it: the flow, and what is counted.
@@ -63,6 +65,31 @@ type job struct {
 	// ctx ends when the run is given up; only a run that this process waits for has one of its own.
 	ctx    context.Context
 	failed atomic.Pointer[error] // the first failure, whole, which Beam makes a text of
+
+	// What is kept between bundles of a job that does not end.
+	enumerators cache[*enumerator]
+	lanes       cache[*lane]
+	buckets     cache[*bucket]
+}
+
+// close closes what is kept.
+func (j *job) close() error {
+	var all []error
+	for _, e := range j.enumerators.all() {
+		all = append(all, e.close())
+	}
+	for _, l := range j.lanes.all() {
+		all = append(all, l.close())
+	}
+	j.buckets.all()
+	return errors.Join(all...)
+}
+
+// failing notes a failure of a node.
+func (j *job) failing(err error, node string) error {
+	err = j.within(err, node)
+	j.fail(err)
+	return err
 }
 
 func newJob(ctx context.Context, s spec, g *adf.Graph, staging checkpoint.Store, log *slog.Logger) *job {

@@ -70,11 +70,7 @@ func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if x := recover(); x != nil { // Beam's way to say that a pipeline is wrong; this one is made here, so the mistake is ours
-			p, err = nil, &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.pipeline", Doing: "make a pipeline", Flow: s.Flow, Retry: fault.RetryNever, Err: asError(x)}}
-		}
-	}()
+	defer recovered(s, &err)
 	p, root := beam.NewPipelineWithRoot()
 	start := beam.Impulse(root.Scope("start"))
 	outputs := map[string]beam.PCollection{}
@@ -96,6 +92,13 @@ func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 	return p, nil
 }
 
+// recovered makes an error of a panic, which is Beam's way to say that a pipeline is wrong. These are made here, so the mistake is ours.
+func recovered(s spec, err *error) {
+	if x := recover(); x != nil {
+		*err = &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.pipeline", Doing: "make a pipeline", Flow: s.Flow, Retry: fault.RetryNever, Err: asError(x)}}
+	}
+}
+
 // route gives what the outputs of all chains have for one consumer.
 func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PCollection) beam.PCollection {
 	var all []beam.PCollection
@@ -110,7 +113,7 @@ func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PC
 	return beam.Flatten(scope.Scope("all"), all...)
 }
 
-// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step, or an exactly-once sink and so the commit.
+// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step, an exactly-once sink, or the commit of all of them.
 func reaches(g *adf.Graph, from *adf.Node, to string) bool {
 	return slices.ContainsFunc([]string{adf.PortMain, adf.PortLate, adf.PortErrors}, func(port string) bool {
 		return slices.ContainsFunc(g.Consumers(adf.Ref{Node: from.Name, Port: port}), func(c adf.Consumer) bool { return arrives(g, c.Node, to) })
@@ -121,7 +124,7 @@ func arrives(g *adf.Graph, n *adf.Node, to string) bool {
 	switch n.Kind {
 	case adf.KindSink:
 		_, ok := n.Sink.(sinks.AnyExact)
-		return ok && to == commitName
+		return ok && (to == commitName || to == n.Name)
 	case adf.KindKeyed:
 		if n.Name == to {
 			return true

@@ -221,14 +221,14 @@ func TestManifest(t *testing.T) {
 				t.Fatal(err)
 			}
 			if large { // as if it had been too large to travel by value
-				r, err := st.spill(t.Context(), parts[0].GetValue())
+				r, err := st.spill(t.Context(), "out", parts[0].GetValue())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := st.blob.Commit(); err != nil {
+				if err := st.blobs["out"].Commit(); err != nil {
 					t.Fatal(err)
 				}
-				st.blob = nil
+				delete(st.blobs, "out")
 				parts = []*adfv1.Part{{Content: &adfv1.Part_Blob{Blob: r}}}
 			}
 			value, err := proto.Marshal(&adfv1.SinkState{Node: "out", Pending: []*adfv1.Committable{{Run: st.token, Parts: parts}}})

@@ -30,18 +30,20 @@ type stage struct {
 	env    task.Env
 	counts map[string]*task.Counters // of this bundle
 	writes map[string]*task.Write
-	blob   *checkpoint.Blob // for the large parts of the bundle
-	token  string           // names the bundle's attempt
-	stop   func() bool
-	chain  *task.Chain
-	close  func() error // of what drives the chain; nil until it is open
+	blobs  map[string]*checkpoint.Blob // for the large parts, by sink: they are removed with what is committed
+	token  string                      // names the bundle's attempt
+	// streaming says that output is committed with each checkpoint: it goes to its sink's write stage, by shards.
+	streaming bool
+	stop      func() bool
+	chain     *task.Chain
+	close     func() error // of what drives the chain; nil until it is open
 }
 
 // newStage begins a bundle.
 func newStage(ctx context.Context, j *job) *stage {
 	nonce := make([]byte, 8)
 	rand.Read(nonce) // never fails
-	s := &stage{job: j, counts: map[string]*task.Counters{}, writes: map[string]*task.Write{}, token: hex.EncodeToString(nonce)}
+	s := &stage{job: j, counts: map[string]*task.Counters{}, writes: map[string]*task.Write{}, blobs: map[string]*checkpoint.Blob{}, token: hex.EncodeToString(nonce)}
 	ctx, s.cancel = context.WithCancelCause(ctx)
 	s.stop = context.AfterFunc(j.ctx, func() { s.cancel(context.Cause(j.ctx)) })
 	s.ctx = ctx
@@ -65,24 +67,26 @@ func (s *stage) counters(node string) *task.Counters {
 func (s *stage) write(node string) *task.Write {
 	w := s.writes[node]
 	if w == nil {
-		w = task.NewWrite(s.job.node(node).Sink.(sinks.AnyExact), s.spill)
+		w = task.NewWrite(s.job.node(node).Sink.(sinks.AnyExact), func(ctx context.Context, part []byte) (*adfv1.BlobRange, error) { return s.spill(ctx, node, part) })
 		s.writes[node] = w
 	}
 	return w
 }
 
 // spill keeps a large part until the commit.
-func (s *stage) spill(ctx context.Context, part []byte) (*adfv1.BlobRange, error) {
-	if s.blob == nil {
+func (s *stage) spill(ctx context.Context, node string, part []byte) (*adfv1.BlobRange, error) {
+	blob := s.blobs[node]
+	if blob == nil {
 		store, err := s.job.staged()
 		if err != nil {
 			return nil, err
 		}
-		if s.blob, err = checkpoint.NewBlob(ctx, store, s.job.stagedAs(), "parts"); err != nil {
+		if blob, err = checkpoint.NewBlob(ctx, store, s.job.stagedAs(), "parts"); err != nil {
 			return nil, err
 		}
+		s.blobs[node] = blob
 	}
-	return s.blob.Append(part)
+	return blob.Append(part)
 }
 
 // pair is something for a consumer.
@@ -141,17 +145,21 @@ func (s *stage) finish() ([]pair, error) {
 		if len(parts) == 0 {
 			continue
 		}
+		key := keyFor(commitName, nil)
+		if s.streaming {
+			key = bucketKey(n.Name, s.env.Index%s.job.graph.Plan.Shards())
+		}
 		value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name, Pending: []*adfv1.Committable{{Run: s.token, Parts: parts}}})
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, pair{keyFor(commitName, nil), value})
+		out = append(out, pair{key, value})
 	}
-	if s.blob != nil {
-		if err := s.blob.Commit(); err != nil {
+	for node, blob := range s.blobs {
+		if err := blob.Commit(); err != nil {
 			return nil, err
 		}
-		s.blob = nil
+		delete(s.blobs, node)
 	}
 	return out, nil
 }
@@ -210,10 +218,15 @@ func (c *chained) FinishBundle(ctx context.Context, emit func([]byte, []byte)) (
 		s.job.fail(err)
 		return err
 	}
-	for node, n := range s.counts {
-		s.job.count(ctx, node, n)
-	}
+	s.count(ctx)
 	return nil
+}
+
+// count adds up what was counted since the last time.
+func (s *stage) count(ctx context.Context) {
+	for node, c := range s.counts {
+		s.job.count(ctx, node, c)
+	}
 }
 
 // Teardown closes what a bundle that was given up has left open.
@@ -234,8 +247,8 @@ func (s *stage) end() error {
 	}
 	s.stop()
 	s.cancel(context.Canceled)
-	if s.blob != nil {
-		all = append(all, s.blob.Abort())
+	for _, blob := range s.blobs {
+		all = append(all, blob.Abort())
 	}
 	return errors.Join(all...)
 }
@@ -248,12 +261,12 @@ func (j *job) count(ctx context.Context, node string, c *task.Counters) {
 		n    int64
 		add  func(int64) int64
 	}{
-		{"records_in", c.In.Load(), to.In.Add},
-		{"records_out", c.Out.Load(), to.Out.Add},
-		{"late", c.Late.Load(), to.Late.Add},
-		{"errors", c.Errors.Load(), to.Errors.Add},
-		{"splits", c.Splits.Load(), to.Splits.Add},
-		{"parts", c.Parts.Load(), to.Parts.Add},
+		{"records_in", c.In.Swap(0), to.In.Add},
+		{"records_out", c.Out.Swap(0), to.Out.Add},
+		{"late", c.Late.Swap(0), to.Late.Add},
+		{"errors", c.Errors.Swap(0), to.Errors.Add},
+		{"splits", c.Splits.Swap(0), to.Splits.Add},
+		{"parts", c.Parts.Swap(0), to.Parts.Add},
 	} {
 		if x.n > 0 {
 			x.add(x.n)

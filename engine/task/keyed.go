@@ -116,6 +116,22 @@ func (k *Keyed) Finish(ctx context.Context, bucket int, now int64) error {
 	})
 }
 
+// Give makes b the bucket of a number, and Take forgets it again: for a driver that keeps the buckets itself.
+func (k *Keyed) Give(bucket int, b *state.Bucket) { k.buckets[bucket] = b }
+
+// Take forgets a bucket.
+func (k *Keyed) Take(bucket int) { k.buckets[bucket] = nil }
+
+// Fire fires the timers of one bucket that are due at a watermark and at now, until there are enough results for now; more says that timers are still due.
+func (k *Keyed) Fire(ctx context.Context, bucket int, watermark, now int64) (more bool, err error) {
+	b := k.bucket(bucket)
+	err = k.work(ctx, func() (bool, error) {
+		more, err = k.task.Advance(ctx, b, max(watermark, b.Watermark()), max(now, b.Now()), k.out)
+		return false, err
+	})
+	return more, err
+}
+
 // work does something until there is no more of it, and hands on what comes out.
 func (k *Keyed) work(ctx context.Context, do func() (more bool, err error)) error {
 	for more := true; more; {

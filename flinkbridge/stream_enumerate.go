@@ -1,0 +1,349 @@
+package flinkbridge
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/engine/task"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
+	"github.com/activedataflow/adf/splits"
+)
+
+func init() {
+	register.DoFn6x1[context.Context, state.Provider, timers.Provider, []byte, []byte, func([]byte, []byte), error](&discoverFn{})
+}
+
+// discoverFn drives a source's enumerator for as long as the job lives: on a timer it gives every lane credit, and what is assigned travels in the data to the lanes.
+// Nothing flows back from them. Its state is the enumerator's snapshot behind a token.
+type discoverFn struct {
+	Job  []byte
+	Node string
+
+	State state.Value[[]byte]
+	Tick  timers.ProcessingTime
+
+	held *enumerator
+}
+
+// How often an enumerator is asked: while it looks for its first splits, and later.
+const (
+	tickLooking = 20 * time.Millisecond
+	tickLater   = time.Second
+)
+
+// ProcessElement begins, once for ever.
+func (f *discoverFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.Provider, _, _ []byte, _ func([]byte, []byte)) error {
+	_, begun, err := f.State.Read(sp)
+	if err != nil || begun {
+		return err
+	}
+	if err := f.State.Write(sp, []byte{}); err != nil {
+		return err
+	}
+	f.Tick.Set(tp, time.Now(), timers.WithOutputTimestamp(longAgo))
+	return nil
+}
+
+// OnTimer asks the enumerator, and hands on what it assigns.
+func (f *discoverFn) OnTimer(
+	ctx context.Context, sp state.Provider, tp timers.Provider, _ []byte, _ timers.Context, emit func([]byte, []byte),
+) error {
+	data, _, err := f.State.Read(sp)
+	if err != nil {
+		return err
+	}
+	j, err := find(f.Job)
+	if err != nil {
+		return err
+	}
+	e, err := f.take(j, data)
+	if err != nil {
+		return j.failing(err, f.Node)
+	}
+	f.held = e
+	first := len(data) == 0
+	given, err := e.ask(ctx)
+	if err != nil {
+		return j.failing(err, f.Node)
+	}
+	if first { // all lanes are there from the beginning, and promise nothing until they know better
+		for i := range given {
+			given[i].told = true
+		}
+	}
+	for i, g := range given {
+		if !g.told {
+			continue
+		}
+		value, err := proto.Marshal(&adfv1.SourceState{Node: f.Node, Splits: g.splits})
+		if err != nil {
+			return err
+		}
+		more := byte(1)
+		if g.noMore {
+			more = 0
+		}
+		emit(laneKey(f.Node, i), append([]byte{more}, value...))
+	}
+	if e.changed || first {
+		snapshot, err := e.snapshot(ctx)
+		if err != nil {
+			return j.failing(err, f.Node)
+		}
+		e.token, e.changed = newToken(), false
+		if err := f.State.Write(sp, append(e.token[:len(e.token):len(e.token)], snapshot...)); err != nil {
+			return err
+		}
+	}
+	wait, hold := tickLater, far
+	if e.looking() {
+		wait = tickLooking
+	}
+	if !e.assigned {
+		hold = longAgo
+	}
+	f.Tick.Set(tp, time.Now().Add(wait), timers.WithOutputTimestamp(hold))
+	return nil
+}
+
+// FinishBundle keeps the enumerator for the next time.
+func (f *discoverFn) FinishBundle(context.Context, func([]byte, []byte)) error {
+	if f.held != nil {
+		f.held.job.enumerators.put(f.Node, f.held, 0)
+		f.held = nil
+	}
+	return nil
+}
+
+// Teardown closes what a bundle that failed has held.
+func (f *discoverFn) Teardown() error {
+	if f.held == nil {
+		return nil
+	}
+	defer func() { f.held = nil }()
+	return f.held.close()
+}
+
+// take gives the enumerator that belongs to the state.
+func (f *discoverFn) take(j *job, data []byte) (*enumerator, error) {
+	if f.held != nil { // a second timer in one bundle
+		return f.held, nil
+	}
+	if e, ok := j.enumerators.take(f.Node); ok {
+		if len(data) >= 8 && bytes.Equal(e.token, data[:8]) {
+			return e, nil
+		}
+		if err := e.close(); err != nil {
+			return nil, err
+		}
+	}
+	return openEnumerator(j, j.node(f.Node), data)
+}
+
+// enumerator is a source's enumerator with its context.
+type enumerator struct {
+	job    *job
+	node   *adf.Node
+	enum   splits.AnyEnumerator
+	ctx    context.Context
+	cancel context.CancelFunc
+	token  []byte
+
+	lanes    int
+	given    []gift
+	asked    []int // requests without an answer, by lane
+	changed  bool  // since the last snapshot
+	assigned bool  // something was, once
+
+	mu       sync.Mutex
+	wg       sync.WaitGroup
+	handles  []func() error // results of background work, to be taken in
+	searches int            // background work that has not come to its first result
+}
+
+// gift is what a lane is told.
+type gift struct {
+	told   bool
+	splits []*adfv1.ReadState
+	noMore bool
+}
+
+// openEnumerator restores an enumerator; data is a token with the snapshot behind it, or empty.
+func openEnumerator(j *job, n *adf.Node, data []byte) (*enumerator, error) {
+	e := &enumerator{job: j, node: n, lanes: j.Lanes, given: make([]gift, j.Lanes), asked: make([]int, j.Lanes)}
+	e.ctx, e.cancel = context.WithCancel(j.ctx)
+	var restored *splits.State
+	if len(data) > 8 {
+		s := &adfv1.SourceState{}
+		if err := proto.Unmarshal(data[8:], s); err != nil {
+			return nil, j.wrong("bridge.form", err, sameRelease)
+		}
+		restored = &splits.State{Version: int(s.EnumeratorVersion), Data: s.Enumerator}
+		e.token, e.assigned = data[:8], s.WatermarkMs != nil
+	}
+	err := task.Guard(n.Name, func() (err error) {
+		if e.enum, err = n.Source.NewEnumerator(e.ctx, e, restored); err != nil {
+			return err
+		}
+		if err = e.enum.Start(e.ctx); err != nil {
+			return err
+		}
+		for i := range e.lanes {
+			if err = e.enum.AddReader(e.ctx, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		_ = e.close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// ask takes in what was found in the background, and gives every lane credit as long as splits come.
+func (e *enumerator) ask(ctx context.Context) ([]gift, error) {
+	e.mu.Lock()
+	handles := e.handles
+	e.handles = nil
+	e.mu.Unlock()
+	err := task.Guard(e.node.Name, func() error {
+		for _, handle := range handles {
+			e.changed = true
+			if err := handle(); err != nil {
+				return err
+			}
+		}
+		for came := true; came; {
+			came = false
+			for i := range e.lanes {
+				if e.asked[i] > 0 || e.given[i].noMore {
+					continue
+				}
+				e.asked[i]++
+				if err := e.enum.HandleSplitRequest(ctx, i); err != nil {
+					return err
+				}
+				came = came || e.asked[i] == 0
+			}
+		}
+		return nil
+	})
+	given := make([]gift, e.lanes)
+	for i := range e.given {
+		given[i] = e.given[i]
+		e.given[i] = gift{noMore: e.given[i].noMore}
+	}
+	return given, err
+}
+
+func (e *enumerator) looking() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.searches > 0 || len(e.handles) > 0
+}
+
+func (e *enumerator) snapshot(ctx context.Context) (data []byte, err error) {
+	var s splits.State
+	if err := task.Guard(e.node.Name, func() error {
+		s, err = e.enum.Snapshot(ctx)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	state := &adfv1.SourceState{Node: e.node.Name, EnumeratorVersion: uint32(s.Version), Enumerator: s.Data}
+	if e.assigned {
+		state.WatermarkMs = proto.Int64(0) // the lanes promise now; the value says nothing
+	}
+	return proto.Marshal(state)
+}
+
+func (e *enumerator) close() error {
+	e.cancel()
+	e.wg.Wait()
+	if e.enum == nil {
+		return nil
+	}
+	return e.enum.Close()
+}
+
+// Parallelism is the number of lanes.
+func (e *enumerator) Parallelism() int { return e.lanes }
+
+// Readers are all lanes: they are there before the enumerator starts.
+func (e *enumerator) Readers() []int {
+	all := make([]int, e.lanes)
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// Assign notes splits for a lane.
+func (e *enumerator) Assign(lane int, assigned ...splits.Envelope) {
+	g := &e.given[lane]
+	for _, s := range assigned {
+		g.splits = append(g.splits, task.StateOf(s))
+	}
+	g.told, e.changed, e.assigned = true, true, true
+	e.asked[lane] = 0
+}
+
+// NoMoreSplits notes that nothing more comes for a lane.
+func (e *enumerator) NoMoreSplits(lane int) {
+	g := &e.given[lane]
+	g.told, g.noMore, e.assigned = true, true, true
+}
+
+// Every runs work in the background; what it gives back waits for the next tick, which is the enumerator's own goroutine here.
+func (e *enumerator) Every(period time.Duration, work func(context.Context) (handle func() error)) {
+	e.mu.Lock()
+	e.searches++
+	e.mu.Unlock()
+	e.wg.Go(func() {
+		for first := true; ; first = false {
+			var handle func() error
+			if err := task.Guard(e.node.Name, func() error {
+				handle = work(e.ctx)
+				return nil
+			}); err != nil {
+				handle = func() error { return err }
+			}
+			if e.ctx.Err() != nil {
+				return
+			}
+			e.mu.Lock()
+			e.handles = append(e.handles, handle)
+			if first {
+				e.searches--
+			}
+			e.mu.Unlock()
+			if period <= 0 {
+				return
+			}
+			select {
+			case <-time.After(period):
+			case <-e.ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// laneKey is the key of a lane of a source.
+func laneKey(node string, lane int) []byte {
+	return append([]byte(node+"/"), binary.BigEndian.AppendUint32(nil, uint32(lane))...)
+}
+
+// laneOf is the lane of a key.
+func laneOf(key []byte) int { return int(binary.BigEndian.Uint32(key[len(key)-4:])) }

@@ -1,0 +1,239 @@
+package flinkbridge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/activedataflow/adf/engine/task"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
+	"github.com/activedataflow/adf/record"
+	"github.com/activedataflow/adf/splits"
+)
+
+func init() {
+	register.DoFn6x1[context.Context, state.Provider, timers.Provider, []byte, []byte, func([]byte, []byte), error](&laneFn{})
+}
+
+// A slice is what a lane reads at one firing of its timer: bundles stay short, and what they hold small.
+const (
+	sliceTime  = 40 * time.Millisecond
+	sliceBytes = 4 << 20
+)
+
+// How long a lane waits when there is nothing to read: twice as long each time. A timer that is set can not be pulled forward.
+const (
+	waitLeast = 10 * time.Millisecond
+	waitMost  = time.Second
+)
+
+// laneFn is a lane of a source: on a timer it reads a slice, hands it on, saves its splits at their positions, and sets the next timer, which holds the lane's watermark.
+type laneFn struct {
+	Job  []byte
+	Node string
+
+	State state.Value[[]byte] // adfv1.SourceState; Enumerator is the token
+	Poll  timers.ProcessingTime
+
+	held map[string]*lane
+}
+
+// lane is a reader that this process has.
+type lane struct {
+	key   string
+	stage *stage
+	read  *task.Read
+	token []byte
+	wait  time.Duration
+}
+
+func (l *lane) close() error { return l.stage.end() }
+
+// ProcessElement takes what was assigned to the lane, into its state; the next timer takes it up.
+func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.Provider, _, assigned []byte, _ func([]byte, []byte)) error {
+	data, there, err := f.State.Read(sp)
+	if err != nil {
+		return err
+	}
+	s, added := &adfv1.SourceState{}, &adfv1.SourceState{}
+	if err := errors.Join(proto.Unmarshal(data, s), proto.Unmarshal(assigned[1:], added)); err != nil {
+		return err
+	}
+	s.Splits = append(s.Splits, added.Splits...)
+	s.EnumeratorVersion = 1 - uint32(assigned[0]) // 1: nothing more comes
+	s.Enumerator = newToken()                     // a lane that is open does not know of them
+	if data, err = proto.Marshal(s); err != nil {
+		return err
+	}
+	if err := f.State.Write(sp, data); err != nil {
+		return err
+	}
+	if !there {
+		f.Poll.Set(tp, time.Now(), timers.WithOutputTimestamp(longAgo))
+	}
+	return nil
+}
+
+// OnTimer reads a slice.
+func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provider, key []byte, _ timers.Context, emit func([]byte, []byte)) error {
+	data, _, err := f.State.Read(sp)
+	if err != nil {
+		return err
+	}
+	j, err := find(f.Job)
+	if err != nil {
+		return err
+	}
+	s := &adfv1.SourceState{}
+	if err := proto.Unmarshal(data, s); err != nil {
+		return j.wrong("bridge.form", err, sameRelease)
+	}
+	l, err := f.take(ctx, j, key, s)
+	if err != nil {
+		return j.failing(err, f.Node)
+	}
+	moved, out, err := l.slice()
+	if err != nil {
+		return j.failing(err, f.Node)
+	}
+	now := time.Now()
+	watermark := l.read.Watermark(now.UnixMilli())
+	if moved || s.WatermarkMs == nil || *s.WatermarkMs != watermark {
+		if s.Splits, err = l.read.Snapshot(); err != nil {
+			return j.failing(err, f.Node)
+		}
+		l.token = newToken()
+		s.Enumerator, s.WatermarkMs = l.token, &watermark
+		if data, err = proto.Marshal(s); err != nil {
+			return err
+		}
+		if err := f.State.Write(sp, data); err != nil {
+			return err
+		}
+	}
+	f.Poll.Set(tp, now.Add(l.wait), timers.WithOutputTimestamp(holding(watermark)))
+	l.stage.count(ctx)
+	send(out, emit)
+	return nil
+}
+
+// holding is the timestamp that holds a watermark.
+func holding(watermark int64) time.Time {
+	switch {
+	case watermark == record.NoTime || watermark < longAgo.UnixMilli():
+		return longAgo
+	case watermark >= far.UnixMilli():
+		return far
+	}
+	return time.UnixMilli(watermark)
+}
+
+// take gives the lane that belongs to the state.
+func (f *laneFn) take(ctx context.Context, j *job, key []byte, s *adfv1.SourceState) (*lane, error) {
+	name := f.Node + string(key)
+	if f.held == nil {
+		f.held = map[string]*lane{}
+	}
+	l, ok := f.held[name]
+	if !ok {
+		l, ok = j.lanes.take(name)
+	}
+	if ok && bytes.Equal(l.token, s.Enumerator) {
+		f.held[name] = l
+		return l, nil
+	}
+	if ok {
+		delete(f.held, name)
+		if err := l.close(); err != nil {
+			return nil, err
+		}
+	}
+	st := newStage(context.WithoutCancel(ctx), j)
+	st.streaming, st.env.Index, st.env.Bounded = true, laneOf(key), false
+	l = &lane{key: name, stage: st, token: s.Enumerator}
+	var err error
+	if l.read, err = task.NewRead(st.ctx, st.env, j.node(f.Node), readerContext(st.env.Index), false); err != nil {
+		_ = st.end()
+		return nil, err
+	}
+	st.chain, st.close = l.read.Chain, l.read.Close
+	f.held[name] = l
+	if s.WatermarkMs != nil {
+		l.read.Promised(*s.WatermarkMs)
+	}
+	if err := l.read.Add(s.Splits...); err != nil {
+		return nil, err
+	}
+	if s.EnumeratorVersion == 1 {
+		l.read.NoMoreSplits()
+	}
+	return l, nil
+}
+
+// slice reads until it is enough, and gives what comes of it.
+func (l *lane) slice() (moved bool, out []pair, err error) {
+	began := time.Now()
+	size := 0
+	for now := began; ; now = time.Now() {
+		before := l.read.Splits()
+		status, err := l.read.Poll(l.stage.ctx, now.UnixMilli())
+		if err != nil {
+			return false, nil, err
+		}
+		moved = moved || status == splits.More || l.read.Splits() != before
+		if status != splits.More {
+			l.wait = min(max(2*l.wait, waitLeast), waitMost)
+			if moved {
+				l.wait = waitLeast
+			}
+			break
+		}
+		l.wait = 0
+		if l.stage.chain.Buffered() >= sliceBytes/4 {
+			more, err := l.stage.flush()
+			if err != nil {
+				return false, nil, err
+			}
+			out = append(out, more...)
+			for _, p := range more {
+				size += len(p.value)
+			}
+		}
+		if size >= sliceBytes || now.Sub(began) >= sliceTime {
+			break
+		}
+	}
+	if !moved {
+		return false, nil, nil
+	}
+	more, err := l.stage.finish()
+	return true, append(out, more...), err
+}
+
+// FinishBundle keeps the lanes for the next time.
+func (f *laneFn) FinishBundle(context.Context, func([]byte, []byte)) error {
+	var all []error
+	for name, l := range f.held {
+		for _, old := range l.stage.job.lanes.put(name, l, time.Minute) {
+			all = append(all, old.close())
+		}
+	}
+	clear(f.held)
+	return errors.Join(all...)
+}
+
+// Teardown closes what a bundle that failed has held.
+func (f *laneFn) Teardown() error {
+	var all []error
+	for _, l := range f.held {
+		all = append(all, l.close())
+	}
+	clear(f.held)
+	return errors.Join(all...)
+}

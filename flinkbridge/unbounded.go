@@ -1,0 +1,81 @@
+package flinkbridge
+
+import (
+	"encoding/json"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/sinks"
+)
+
+// unbounded is the plan for input that does not end: lanes and buckets are keys, and what drives them are timers.
+//
+//	impulse → clock → route → discover → read + chain → route → keyed + chain → route → … → sequence → commit
+func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
+	s.Streaming = true
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, err
+	}
+	defer recovered(s, &err)
+	p, root := beam.NewPipelineWithRoot()
+	clock := &clockFn{}
+	for _, n := range g.Nodes {
+		if n.Kind == adf.KindSource {
+			clock.To = append(clock.To, n.Name)
+		}
+	}
+	ticking := beam.ParDo(root.Scope("clock"), clock, beam.Impulse(root.Scope("start")))
+	outputs := map[string]beam.PCollection{}
+	for _, n := range g.Nodes {
+		scope := root.Scope(n.Name)
+		switch n.Kind {
+		case adf.KindSource:
+			begin := beam.ParDo(scope.Scope("from clock"), &routeFn{To: n.Name}, ticking)
+			found := beam.ParDo(scope.Scope("discover"), &discoverFn{
+				Job: data, Node: n.Name, State: state.MakeValueState[[]byte]("enumerator"), Tick: timers.InProcessingTime("tick"),
+			}, begin)
+			outputs[n.Name] = beam.ParDo(scope.Scope("read"), &laneFn{
+				Job: data, Node: n.Name, State: state.MakeValueState[[]byte]("lane"), Poll: timers.InProcessingTime("poll"),
+			}, found)
+		case adf.KindKeyed:
+			var fn any = &windowFn{
+				Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
+				Event: timers.InEventTime("event"),
+			}
+			if !n.Keyed.EventTime() { // windows have no timers of the clock
+				fn = &processFn{
+					Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
+					Event: timers.InEventTime("event"), Processing: timers.InProcessingTime("processing"),
+				}
+			}
+			outputs[n.Name] = beam.ParDo(scope.Scope("process"), fn, route(scope, g, n.Name, outputs))
+		case adf.KindSink:
+			if _, ok := n.Sink.(sinks.AnyExact); !ok {
+				continue // it is in the chains
+			}
+			numbered := beam.ParDo(scope.Scope("sequence"), &sequenceFn{
+				Job: data, Node: n.Name, Next: state.MakeValueState[[]byte]("next"),
+			}, route(scope, g, n.Name, outputs))
+			beam.ParDo0(scope.Scope(commitStep), &stableFn{Job: data, Node: n.Name, Keyed: state.MakeValueState[[]byte]("keyed")}, numbered)
+		}
+	}
+	return p, nil
+}
+
+// commitStep is the step whose input has to be stable.
+const commitStep = "commit"
+
+// behind is by how much the watermark of a keyed step trails that of the runner: the steps before it may give results so late.
+func behind(g *adf.Graph, n *adf.Node) int64 {
+	most := int64(0)
+	for _, from := range g.Nodes {
+		if from.Kind == adf.KindKeyed && from != n && reaches(g, from, n.Name) {
+			most = max(most, behind(g, from)+from.Keyed.OutputDelay())
+		}
+	}
+	return most
+}
