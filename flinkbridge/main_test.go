@@ -26,7 +26,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
-		// Prism leaves this one behind when a job is cancelled that has timers.
+		// Prism and the SDK's harness leave these behind when a job is cancelled that has timers or is about to write state.
+		goleak.IgnoreAnyFunction("github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness.(*StateChannel).Send"),
 		goleak.IgnoreAnyFunction("github.com/apache/beam/sdks/v2/go/pkg/beam/runners/prism/internal/engine.(*ElementManager).Bundles.func1"))
 }
 

@@ -52,7 +52,12 @@ func runPrism(ctx context.Context, j *job, p *beam.Pipeline) (err error) {
 	if err != nil {
 		return err
 	}
-	prepared, _, _, err := runnerlib.Prepare(background, client, pipeline, &runnerlib.JobOptions{Name: j.Flow + "-" + j.Run})
+	options := &runnerlib.JobOptions{Name: j.Flow + "-" + j.Run}
+	if j.Streaming {
+		// When prism splits a bundle of a DoFn with state, it hands a key that the bundle still works on to another one, and what either writes is lost.
+		options.Experiments = []string{"prism_disable_sdf_split"}
+	}
+	prepared, _, _, err := runnerlib.Prepare(background, client, pipeline, options)
 	if err != nil {
 		return err
 	}
