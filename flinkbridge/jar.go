@@ -1,0 +1,113 @@
+package flinkbridge
+
+import (
+	"archive/zip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
+	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/protox"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// jobJar is what a job JAR is made of: the runner's classes, the pipeline, its options, and the program that the workers run.
+type jobJar struct {
+	name     string
+	runner   string // path of the runner JAR
+	worker   string // path of the program
+	pipeline *pipepb.Pipeline
+	options  map[string]any
+}
+
+// write writes the JAR. The runner's parts are copied as they are packed.
+func (j *jobJar) write(to io.Writer) (err error) {
+	worker, sum, err := hashed(j.worker)
+	if err != nil {
+		return err
+	}
+	defer worker.Close()
+	runner, err := zip.OpenReader(j.runner)
+	if err != nil {
+		return err
+	}
+	defer runner.Close()
+	folder := "BEAM-PIPELINE/" + j.name + "/"
+	program := folder + "artifacts/worker-" + sum[:16]
+	payload := protox.MustEncode(&pipepb.ArtifactFilePayload{Path: "classpath://" + program, Sha256: sum})
+	if err := graphx.UpdateDefaultEnvWorkerType(graphx.URNArtifactFileType, payload, j.pipeline); err != nil {
+		return err
+	}
+	pipeline, err := protojson.Marshal(j.pipeline)
+	if err != nil {
+		return err
+	}
+	options, err := j.optionsJSON()
+	if err != nil {
+		return err
+	}
+	z := zip.NewWriter(to)
+	for _, part := range runner.File {
+		if strings.HasPrefix(part.Name, "BEAM-PIPELINE/") {
+			return fmt.Errorf("%s is a job JAR already, want a runner JAR", j.runner)
+		}
+		if err := z.Copy(part); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		name    string
+		content io.Reader
+	}{
+		{"BEAM-PIPELINE/pipeline-manifest.json", strings.NewReader(fmt.Sprintf(`{"defaultJobName":%q}`, j.name))},
+		{folder + "pipeline.json", strings.NewReader(string(pipeline))},
+		{folder + "pipeline-options.json", strings.NewReader(string(options))},
+		{program, worker},
+	} {
+		w, err := z.Create(f.name)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, f.content); err != nil {
+			return err
+		}
+	}
+	return z.Close()
+}
+
+// optionsJSON gives the options as the runner reads them.
+func (j *jobJar) optionsJSON() ([]byte, error) {
+	all := map[string]any{
+		"beam:option:job_name:v1":    j.name,
+		"beam:option:app_name:v1":    j.name,
+		"beam:option:go_options:v1":  runtime.RawOptionsWrapper{Options: beam.PipelineOptions.Export()},
+		"beam:option:experiments:v1": []string{"beam_fn_api"},
+	}
+	for name, value := range j.options {
+		all["beam:option:"+name+":v1"] = value
+	}
+	return json.Marshal(all)
+}
+
+// hashed opens a file and gives its SHA-256 in hexadecimal digits.
+func hashed(path string) (f *os.File, sum string, err error) {
+	if f, err = os.Open(path); err != nil {
+		return nil, "", err
+	}
+	h := sha256.New()
+	if _, err = io.Copy(h, f); err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -1,0 +1,88 @@
+package flinkbridge
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apache/beam/sdks/v2/go/pkg/beam"
+	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/connectors/memory"
+)
+
+// TestNames: names and ids of a pipeline come of the flow's nodes, and are the same whatever else is in the flow.
+func TestNames(t *testing.T) {
+	var out memory.Store[int64]
+	var windows memory.Store[window[int64]]
+	g := built(t, endless(2000, &out, &windows))
+	for _, c := range []struct {
+		plan          func(spec, *adf.Graph) (*beam.Pipeline, error)
+		streaming     bool
+		steps, inputs string
+	}{
+		{bounded, false, "commit/all commit/commit commit/from count commit/from numbers commit/group count/from numbers count/group count/process " +
+			"numbers/enumerate numbers/read start", ""},
+		{unbounded, true, "clock count/from numbers count/process numbers/discover numbers/from clock numbers/read out/commit out/from numbers out/sequence " +
+			"start windows/commit windows/from count windows/sequence",
+			"→ count/process, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence"},
+	} {
+		s, err := specOf(t.Context(), g, Options{Parallelism: 2, Until: Until{Idle: true}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Streaming = c.streaming
+		p, err := c.plan(s, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := environmentOf(t.Context(), "127.0.0.1:1", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipeline, err := translate(t.Context(), s, p, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		steps := slices.Sorted(maps.Keys(pipeline.Components.Transforms))
+		steps = slices.DeleteFunc(steps, func(s string) bool { return strings.HasSuffix(s, "/") || strings.Contains(s, "Reshuffle") })
+		if got := strings.Join(steps, " "); got != c.steps {
+			t.Errorf("got the steps %s, want %s", got, c.steps)
+		}
+		var inputs []string
+		for id, p := range pipeline.Components.Pcollections {
+			if p.UniqueName != id {
+				inputs = append(inputs, p.UniqueName)
+			}
+		}
+		slices.Sort(inputs)
+		if got := strings.Join(inputs, ", "); got != c.inputs {
+			t.Errorf("got the inputs %s, want %s", got, c.inputs)
+		}
+		if got := slices.Contains(pipeline.Requirements, requirementStable); got != c.streaming {
+			t.Errorf("got %v for the stable input of commits, want %v", got, c.streaming)
+		}
+		whole(t, pipeline.Components)
+	}
+}
+
+// whole: everything that is named is there.
+func whole(t *testing.T, c *pipepb.Components) {
+	t.Helper()
+	for id, x := range c.Transforms {
+		for _, sub := range x.Subtransforms {
+			if c.Transforms[sub] == nil {
+				t.Errorf("%s has the part %s, which is not there", id, sub)
+			}
+		}
+		for _, side := range []map[string]string{x.Inputs, x.Outputs} {
+			for _, collection := range side {
+				if c.Pcollections[collection] == nil {
+					t.Errorf("%s has the collection %s, which is not there", id, collection)
+				}
+			}
+		}
+	}
+}
