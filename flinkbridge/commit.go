@@ -28,7 +28,7 @@ func commit(ctx context.Context, j *job, values func(*[]byte) bool) error {
 	if err != nil {
 		return err
 	}
-	if manifest, err = settle(ctx, store, j.stagedAs(), manifest); err != nil {
+	if manifest, err = settle(ctx, store, j.stagedAs(j.Run), manifest); err != nil {
 		return j.within(err, "")
 	}
 	for _, s := range manifest.Sinks {
@@ -37,9 +37,9 @@ func commit(ctx context.Context, j *job, values func(*[]byte) bool) error {
 		}
 	}
 	// The manifest stays: who comes later finds in it that everything is done.
-	blobs, err := store.Blobs(ctx, j.stagedAs())
+	blobs, err := store.Blobs(ctx, j.stagedAs(j.Run))
 	for _, name := range blobs {
-		err = errors.Join(err, store.RemoveBlob(ctx, j.stagedAs(), name))
+		err = errors.Join(err, store.RemoveBlob(ctx, j.stagedAs(j.Run), name))
 	}
 	if err != nil {
 		j.log.Warn("output that is committed could not be removed from staging", "error", err)
@@ -124,7 +124,7 @@ func (j *job) commitOne(ctx context.Context, c sinks.AnyCommitter, node string, 
 		return task.Commit(ctx, c, sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
 			store, err := j.staged()
 			if err == nil {
-				part, err = checkpoint.ReadRange(ctx, store, j.stagedAs(), at, part)
+				part, err = checkpoint.ReadRange(ctx, store, j.stagedAs(m.Run), at, part)
 			}
 			return part, err
 		})

@@ -190,7 +190,7 @@ func (j *job) endOf(source string) Until {
 	return j.Until
 }
 
-// staged is where output waits for its commit, and stagedAs the name that it has there.
+// staged is where output waits for its commit, and stagedAs the name that a run's has there: a job that goes on from a savepoint commits what the run before left.
 func (j *job) staged() (checkpoint.Store, error) {
 	if j.staging == nil {
 		return nil, j.wrong("bridge.staging", errors.New("there is no place for output that waits to be committed"), "give a directory that all workers share in Options.Staging")
@@ -198,7 +198,7 @@ func (j *job) staged() (checkpoint.Store, error) {
 	return j.staging, nil
 }
 
-func (j *job) stagedAs() string { return j.Flow + "." + j.Run }
+func (j *job) stagedAs(run string) string { return j.Flow + "." + run }
 
 // node finds a node of the flow; with the digest right it is there.
 func (j *job) node(name string) *adf.Node { return j.graph.Node(name) }

@@ -261,7 +261,7 @@ func TestManifest(t *testing.T) {
 	if !slices.Equal(got, []int64{1, 2, 3, 4, 5, 6}) {
 		t.Errorf("got %v, want each record once", got)
 	}
-	if blobs, err := store.Blobs(t.Context(), j.stagedAs()); err != nil || len(blobs) > 0 {
+	if blobs, err := store.Blobs(t.Context(), j.stagedAs(j.Run)); err != nil || len(blobs) > 0 {
 		t.Errorf("got %v and %v, want no part left in staging", blobs, err)
 	}
 }

@@ -81,7 +81,7 @@ func (s *stage) spill(ctx context.Context, node string, part []byte) (*adfv1.Blo
 		if err != nil {
 			return nil, err
 		}
-		if blob, err = checkpoint.NewBlob(ctx, store, s.job.stagedAs(), "parts"); err != nil {
+		if blob, err = checkpoint.NewBlob(ctx, store, s.job.stagedAs(s.job.Run), "parts"); err != nil {
 			return nil, err
 		}
 		s.blobs[node] = blob

@@ -133,7 +133,7 @@ func (j *job) unstage(ctx context.Context, m *adfv1.Committable) {
 		gone[name] = true
 		store, err := j.staged()
 		if err == nil {
-			err = store.RemoveBlob(ctx, j.stagedAs(), name)
+			err = store.RemoveBlob(ctx, j.stagedAs(m.Run), name)
 		}
 		if err != nil {
 			j.log.Warn("output that is committed could not be removed from staging", "error", err)
