@@ -16,7 +16,6 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/connectors"
-	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/fault"
 )
 
@@ -121,12 +120,9 @@ func wantsJSON(args []string) bool {
 	return slices.ContainsFunc(args, func(a string) bool { return a == "--json" || a == "--json=true" })
 }
 
-func (c *command) root() (*cobra.Command, error) {
-	c.registry = connectors.NewRegistry(adf.Version)
-	for _, register := range append([]Connector{engine.Register}, c.Connectors...) {
-		if err := register(c.registry); err != nil {
-			return nil, err
-		}
+func (c *command) root() (_ *cobra.Command, err error) {
+	if c.registry, err = c.App.registry(); err != nil {
+		return nil, err
 	}
 	root := &cobra.Command{
 		Use:           c.Name,

@@ -7,16 +7,12 @@ import (
 	"github.com/activedataflow/adf/connectors/file"
 	"github.com/activedataflow/adf/connectors/generate"
 	"github.com/activedataflow/adf/connectors/stdio"
-	"github.com/activedataflow/adf/flinkbridge"
 	"github.com/activedataflow/adf/flinkbridge/flinkcli"
 )
 
 func main() {
-	flinkbridge.Start()
-	cli.App{
+	flinkcli.Main(cli.App{
 		Name:       "adf",
 		Connectors: []cli.Connector{discard.Register, file.Register, generate.Register, stdio.Register},
-		Commands:   []cli.Commands{flinkcli.Commands},
-		Runners:    flinkcli.Runners(),
-	}.Main()
+	})
 }

@@ -1,0 +1,133 @@
+package flinkcli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/activedataflow/adf/cli"
+	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/flinkbridge"
+	"github.com/activedataflow/adf/flinkbridge/cluster"
+	"github.com/activedataflow/adf/flinkbridge/doctor"
+	"github.com/activedataflow/adf/flinkbridge/rest"
+)
+
+func (f *flink) submitCommand() *cobra.Command {
+	var x fitness
+	o := flinkbridge.SubmitOptions{MaxParallelism: 128, Interval: 10 * time.Second, Timeout: 10 * time.Minute}
+	var until string
+	var wait bool
+	cmd := &cobra.Command{
+		Use:   "submit",
+		Short: "Run a flow as a job of the cluster",
+		Long: `Run a flow as a job of the cluster: look whether it is fit, as "flink doctor" does, upload the flow with the program that works for it, and wait until all
+tasks run, the options that correctness stands on are in effect, and the first checkpoint is complete. Otherwise the job is cancelled and told why.
+
+A flow whose sources end is a batch job. One with a source that does not end is a streaming job, and goes on until "flink stop"; with --until it is a batch job.
+Paths in a flow are those of the machines that it runs on. Values of --set are part of the job, and Flink shows them: secrets go into the environment
+of the workers, and flows refer to it.`,
+	}
+	source := f.Source(cmd)
+	x.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&o.Staging, "staging", "", "a `DIR` that all workers share, for output that waits for its commit; default: one in the folder of the cluster of flink up")
+	cli.NumberFlag(cmd, &o.MaxParallelism, 1, "max-parallelism", "what parallelism can ever be; fixed for the flow's life")
+	flags.IntVar(&o.Lanes, "lanes", 0, "lanes of each source, fixed for the flow's life; default: two for each subtask")
+	cli.DurationFlag(cmd, &o.Interval, "interval", "how far checkpoints are apart")
+	cli.DurationFlag(cmd, &o.Timeout, "timeout", "how long a checkpoint may take: at least as long as the longest outage of a target that is to be ridden out")
+	flags.StringVar(&until, "until", "", "end endless sources: idle, a `DURATION` or records=N")
+	flags.StringVar(&o.Savepoint, "savepoint", "", "go on from the savepoint or checkpoint at `PATH`")
+	flags.BoolVar(&o.AllowDropped, "allow-dropped", false, "drop state of the savepoint that no step of the flow wants")
+	flags.BoolVar(&wait, "wait", false, "wait until the job ends")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx, stop := f.Interruptible(cmd.Context())
+		defer stop()
+		src, err := source(args)
+		if err != nil {
+			return err
+		}
+		if until != "" {
+			if o.Until, err = flinkbridge.ParseUntil(until); err != nil {
+				return err
+			}
+		}
+		return f.submit(ctx, src, &x, o, wait)
+	}
+	return cmd
+}
+
+func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkbridge.SubmitOptions, wait bool) error {
+	flow, err := f.App.Make(ctx, src)
+	if err != nil {
+		return err
+	}
+	if _, err := flow.Build(ctx); err != nil {
+		return err
+	}
+	w, closeClient, err := x.wants()
+	if err != nil {
+		return err
+	}
+	defer closeClient()
+	if err := doctor.Examine(ctx, w).Err(); err != nil {
+		return err
+	}
+	o.Builder, o.Params, o.RunnerJar, o.Worker, o.Pool, o.Parallelism = builderName, paramsOf(src), w.RunnerJar, x.worker, w.Pool, x.parallelism
+	if o.Staging, err = x.staging(o.Staging, w.Client); err != nil {
+		return err
+	}
+	began := time.Now()
+	sub, err := flinkbridge.Submit(ctx, w.Client, flow, o)
+	if err != nil {
+		return err
+	}
+	kind := "batch"
+	if sub.Streaming {
+		kind = "streaming"
+	}
+	if !f.JSON() {
+		fmt.Fprintf(f.Notes(), "%s runs as a %s job after %s: %s\n", sub.Flow, kind, time.Since(began).Round(100*time.Millisecond), sub.Dashboard)
+	}
+	status := rest.Running
+	if wait {
+		if status, err = w.Client.WaitEnd(ctx, sub.Job); err == nil && status != rest.Finished {
+			err = &fault.RuntimeError{Detail: fault.Detail{Code: "flink.job", Doing: "wait for job " + sub.Job, Retry: fault.RetryNever, Fix: "see " + sub.Dashboard,
+				Err: errors.New("it is " + string(status))}}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if f.JSON() {
+		return f.Answer(struct {
+			flinkbridge.Submission
+			Status rest.Status `json:"status"`
+		}{sub, status})
+	}
+	if wait {
+		fmt.Fprintf(f.Notes(), "%s finished after %s\n", sub.Flow, time.Since(began).Round(100*time.Millisecond))
+	}
+	fmt.Fprintln(f.Out(), sub.Job)
+	return nil
+}
+
+// staging is the directory for output: the given one, whole, or one of the cluster on this machine.
+func (x *fitness) staging(given string, client *rest.Client) (string, error) {
+	if given != "" {
+		return filepath.Abs(given)
+	}
+	dir, err := folder("")
+	if err != nil {
+		return "", err
+	}
+	if local, _ := cluster.Open(dir); local != nil && local.Address() == client.Address() {
+		return filepath.Join(cmp.Or(local.Dir(), dir), "staging"), nil
+	}
+	return "", nil
+}
