@@ -252,6 +252,7 @@ func Up(ctx context.Context, o Options) (c *Cluster, err error) {
 	o.Note(fmt.Sprintf("starting Flink %s at %s", version, c.state.Address))
 	for _, q := range c.state.Processes {
 		if err = c.start(q.Name); err != nil {
+			err = cmp.Or(c.dead(q.Name), err) // what died before it says more
 			break
 		}
 	}
@@ -287,10 +288,8 @@ func (c *Cluster) Wait(ctx context.Context) error {
 		if err == nil && known == c.state.TaskManagers {
 			return nil
 		}
-		for _, p := range c.state.Processes {
-			if !p.Alive() {
-				return failed("flink.cluster.died", "wait for the cluster", fmt.Errorf("%s has died%s", p.Name, p.lastWords()), "its log is "+p.Log)
-			}
+		if err := c.dead(""); err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -301,6 +300,19 @@ func (c *Cluster) Wait(ctx context.Context) error {
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// dead tells of the first process that has died, of those before the named one; "" means all.
+func (c *Cluster) dead(before string) error {
+	for _, p := range c.state.Processes {
+		if p.Name == before {
+			break
+		}
+		if !p.Alive() {
+			return failed("flink.cluster.died", "wait for the cluster", fmt.Errorf("%s has died%s", p.Name, p.lastWords()), "its log is "+p.Log)
+		}
+	}
+	return nil
 }
 
 // known is how many of the cluster's TaskManagers the JobManager has with their slots: as they are now, not those that were killed.

@@ -59,7 +59,7 @@ func TestUpFails(t *testing.T) {
 		{"new Java", Options{Java: java(t, "21.0.1", "")}, "flink.java", []string{`openjdk version "21.0.1"`}},
 		{"no Flink", Options{Java: java(t, "17.0.1", ""), Home: t.TempDir()}, "flink.home", []string{"lib"}},
 		{"too little memory", Options{TaskManagerMemory: 500}, "flink.config", []string{"taskmanager-memory: got 500, want 1152 or more"}},
-		{"a JVM that dies", Options{Java: java(t, "17.0.1", "echo 'no memory for me' >&2; exit 1")}, "flink.cluster.", []string{"it has died at once", "no memory for me"}},
+		{"a JVM that dies", Options{Java: java(t, "17.0.1", "echo 'no memory for me' >&2; exit 1")}, "flink.cluster.", []string{"jobmanager", "no memory for me"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			x.o.Dir, x.o.Cache = filepath.Join(t.TempDir(), "cluster"), t.TempDir()
