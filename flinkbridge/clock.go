@@ -8,12 +8,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/graph/mtime"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/sdf"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/rtrackers/offsetrange"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 )
-
-func init() {
-	register.DoFn5x2[context.Context, *sdf.ManualWatermarkEstimator, *sdf.LockRTracker, []byte, func([]byte, []byte), sdf.ProcessContinuation, error](&clockFn{})
-}
 
 // far is a watermark in the far future that is not the end of time: timers live under it.
 var far = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)

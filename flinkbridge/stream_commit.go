@@ -9,18 +9,12 @@ import (
 	"slices"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/activedataflow/adf/engine/task"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/sinks"
 )
-
-func init() {
-	register.DoFn5x1[context.Context, state.Provider, []byte, []byte, func([]byte, []byte), error](&sequenceFn{})
-	register.DoFn4x1[context.Context, state.Provider, []byte, []byte, error](&stableFn{})
-}
 
 // sequenceFn gives the parts of one shard of an exactly-once sink their numbers; it alone does, and the next number is its state.
 type sequenceFn struct {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/activedataflow/adf"
@@ -17,10 +16,6 @@ import (
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/splits"
 )
-
-func init() {
-	register.DoFn6x1[context.Context, state.Provider, timers.Provider, []byte, []byte, func([]byte, []byte), error](&discoverFn{})
-}
 
 // discoverFn drives a source's enumerator for as long as the job lives: on a timer it gives every lane credit, and what is assigned travels in the data to the lanes.
 // Nothing flows back from them. Its state is the enumerator's snapshot behind a token.

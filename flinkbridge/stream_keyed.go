@@ -11,16 +11,10 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	bstate "github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 
 	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/operators/state"
 )
-
-func init() {
-	register.DoFn6x1[context.Context, bstate.Provider, timers.Provider, []byte, []byte, func([]byte, []byte), error](&windowFn{})
-	register.DoFn6x1[context.Context, bstate.Provider, timers.Provider, []byte, []byte, func([]byte, []byte), error](&processFn{})
-}
 
 // windowFn is a keyed step with windows behind its shuffle, with the chain behind it, by bucket. A bucket's state is a log of deltas in a bag, and a token that is
 // written once in a bundle, at its first change.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/timers"
-	"github.com/apache/beam/sdks/v2/go/pkg/beam/register"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/activedataflow/adf/engine/task"
@@ -16,10 +15,6 @@ import (
 	"github.com/activedataflow/adf/record"
 	"github.com/activedataflow/adf/splits"
 )
-
-func init() {
-	register.DoFn6x1[context.Context, state.Provider, timers.Provider, []byte, []byte, func([]byte, []byte), error](&laneFn{})
-}
 
 // A slice is what a lane reads at one firing of its timer: bundles stay short, and what they hold small.
 const (
