@@ -131,7 +131,11 @@ func (j *job) commitOne(ctx context.Context, c sinks.AnyCommitter, node string, 
 	}); err != nil {
 		return err
 	}
-	count.Parts.Add(int64(len(m.Parts)))
+	for _, p := range m.Parts {
+		if p.GetBlob() != nil || len(p.GetValue()) > 0 { // and no seal
+			count.Parts.Add(1)
+		}
+	}
 	return nil
 }
 

@@ -217,7 +217,7 @@ func alone(ctx context.Context, data []byte, work func(ctx context.Context, j *j
 	defer context.AfterFunc(j.ctx, func() { cancel(context.Cause(j.ctx)) })()
 	if err := work(ctx, j); err != nil {
 		j.fail(err)
-		return err
+		return marked(err)
 	}
 	return nil
 }

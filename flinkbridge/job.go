@@ -13,6 +13,7 @@ import (
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/sinks"
 	"github.com/activedataflow/adf/splits"
 )
 
@@ -51,6 +52,8 @@ type spec struct {
 	Until   Until             `json:"until,omitzero"`
 	// Streaming says that the input does not end, and output is committed with each checkpoint.
 	Streaming bool `json:"streaming,omitempty"`
+	// Rewind lets it go on from a savepoint that is behind what its sinks have.
+	Rewind bool `json:"rewind,omitempty"`
 }
 
 // job is a run as this process has it: the flow, and what is counted.
@@ -89,7 +92,7 @@ func (j *job) close() error {
 func (j *job) failing(err error, node string) error {
 	err = j.within(err, node)
 	j.fail(err)
-	return err
+	return marked(err)
 }
 
 func newJob(ctx context.Context, s spec, g *adf.Graph, staging checkpoint.Store, log *slog.Logger) *job {
@@ -138,7 +141,8 @@ func find(data []byte) (*job, error) {
 		jobs.of[s.Run] = get
 	}
 	jobs.Unlock()
-	return get()
+	j, err := get()
+	return j, marked(err)
 }
 
 // rebuild makes the flow of a spec in a worker.
@@ -171,7 +175,9 @@ func rebuild(ctx context.Context, s spec) (*job, error) {
 			return nil, err
 		}
 	}
-	return newJob(ctx, s, g, staging, slog.Default()), nil
+	j := newJob(ctx, s, g, staging, slog.Default())
+	go j.sweep(ctx)
+	return j, nil
 }
 
 func (s spec) wrong(code string, err error, fix string) error {
@@ -199,6 +205,21 @@ func (j *job) staged() (checkpoint.Store, error) {
 }
 
 func (j *job) stagedAs(run string) string { return j.Flow + "." + run }
+
+// eachShard does something for each shard of each exactly-once sink.
+func (j *job) eachShard(do func(n *adf.Node, shard int) error) error {
+	for _, n := range j.graph.Nodes {
+		if _, ok := n.Sink.(sinks.AnyExact); !ok {
+			continue
+		}
+		for shard := range j.graph.Plan.Shards() {
+			if err := do(n, shard); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
 
 // node finds a node of the flow; with the digest right it is there.
 func (j *job) node(name string) *adf.Node { return j.graph.Node(name) }

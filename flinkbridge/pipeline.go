@@ -41,15 +41,22 @@ func Pipeline(ctx context.Context, f *adf.Flow, o Options) (*beam.Pipeline, erro
 	return bounded(s, g)
 }
 
+// runBytes is the length of a run's id.
+const runBytes = 8
+
+func newRunID() string {
+	id := make([]byte, runBytes)
+	rand.Read(id) // never fails
+	return hex.EncodeToString(id)
+}
+
 // specOf makes a new run of a flow.
 func specOf(ctx context.Context, g *adf.Graph, o Options) (spec, error) {
 	if err := o.check(ctx, g); err != nil {
 		return spec{}, err
 	}
-	id := make([]byte, 8)
-	rand.Read(id) // never fails
 	s := spec{
-		Run: hex.EncodeToString(id), Flow: g.Plan.Flow(), Digest: g.Plan.Digest(), Builder: o.Builder, Params: o.Params, Staging: o.Staging,
+		Run: newRunID(), Flow: g.Plan.Flow(), Digest: g.Plan.Digest(), Builder: o.Builder, Params: o.Params, Staging: o.Staging,
 		Lanes: o.Parallelism, Buckets: o.Buckets, Until: o.Until,
 	}
 	if s.Lanes == 0 {
@@ -99,9 +106,9 @@ func recovered(s spec, err *error) {
 	}
 }
 
-// route gives what the outputs of all chains have for one consumer.
-func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PCollection) beam.PCollection {
-	var all []beam.PCollection
+// route gives what the outputs of all chains have for one consumer, and what else there is for it.
+func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PCollection, more ...beam.PCollection) beam.PCollection {
+	all := more
 	for _, n := range g.Nodes {
 		if out, ok := outputs[n.Name]; ok && reaches(g, n, to) {
 			all = append(all, beam.ParDo(scope.Scope("from "+n.Name), &routeFn{To: to}, out))

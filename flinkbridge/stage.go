@@ -192,6 +192,7 @@ func (c *chained) giveUp(err *error) func() {
 		}
 		if !errors.Is(*err, errUnwinding) {
 			c.stage.job.fail(*err)
+			*err = marked(*err)
 		}
 		_ = c.stage.end() // the failure says more
 		c.stage = nil

@@ -12,11 +12,13 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/activedataflow/adf/engine/task"
+	"github.com/activedataflow/adf/fault"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/sinks"
 )
 
-// sequenceFn gives the parts of one shard of an exactly-once sink their numbers; it alone does, and the next number is its state.
+// sequenceFn gives the parts of one shard of an exactly-once sink their numbers; it alone does, and the next number is its state. Every shard is called now and then by
+// something without parts, so that a run which goes on from a savepoint looks at all of them, and not only at those that get output.
 type sequenceFn struct {
 	Job  []byte
 	Node string
@@ -24,7 +26,7 @@ type sequenceFn struct {
 }
 
 // ProcessElement numbers the parts of one bundle before.
-func (f *sequenceFn) ProcessElement(_ context.Context, sp state.Provider, key, value []byte, emit func([]byte, []byte)) error {
+func (f *sequenceFn) ProcessElement(ctx context.Context, sp state.Provider, key, value []byte, emit func([]byte, []byte)) error {
 	j, err := find(f.Job)
 	if err != nil {
 		return err
@@ -37,22 +39,72 @@ func (f *sequenceFn) ProcessElement(_ context.Context, sp state.Provider, key, v
 	if err != nil {
 		return err
 	}
-	next := int64(0)
-	if n := len(data) - 8; n >= 0 && string(data[:n]) == j.Run { // a new run begins at 0
-		next = int64(binary.BigEndian.Uint64(data[n:]))
+	run, next := "", int64(0)
+	if n := len(data) - 8; n >= 0 {
+		run, next = string(data[:n]), int64(binary.BigEndian.Uint64(data[n:]))
 	}
 	c := &adfv1.Committable{Run: j.Run, Shard: binary.BigEndian.Uint32(key), From: next}
+	var out []*adfv1.Committable
+	if run != j.Run {
+		seal, err := j.seal(ctx, f.Node, &adfv1.ShardState{Shard: c.Shard, Run: run, NextSeq: next})
+		if err != nil {
+			return j.failing(err, f.Node)
+		}
+		c.From = 0 // a new run begins there
+		out = append(out, seal...)
+	}
 	for _, p := range s.Pending {
 		c.Parts = append(c.Parts, p.Parts...)
 	}
-	if err := f.Next.Write(sp, binary.BigEndian.AppendUint64([]byte(j.Run), uint64(next)+uint64(len(c.Parts)))); err != nil {
+	if len(c.Parts) > 0 {
+		out = append(out, c)
+	} else if run == j.Run {
+		return nil
+	}
+	if err := f.Next.Write(sp, binary.BigEndian.AppendUint64([]byte(j.Run), uint64(c.From)+uint64(len(c.Parts)))); err != nil {
 		return err
 	}
-	if value, err = proto.Marshal(c); err != nil {
-		return err
+	for _, c := range out {
+		if value, err = proto.Marshal(c); err != nil {
+			return err
+		}
+		emit(key, value)
 	}
-	emit(key, value)
 	return nil
+}
+
+// seal ends the sequence of the run before, from whose savepoint this one goes on, by an empty part. When that is committed the target shows that somebody went on from
+// there: whoever starts from the same savepoint later finds the target ahead of it, as this run does if somebody was here before it.
+func (j *job) seal(ctx context.Context, node string, before *adfv1.ShardState) (seal []*adfv1.Committable, err error) {
+	if before.Run == "" {
+		return nil, nil
+	}
+	last := int64(0)
+	if err := j.patiently(ctx, func() (err error) {
+		return task.Guard(node, func() error {
+			c, err := j.node(node).Sink.(sinks.AnyExact).NewCommitter(ctx)
+			if err != nil {
+				return err
+			}
+			last, err = c.Progress(ctx, sinks.Shard{Flow: j.Flow, Node: node, Run: before.Run, Shard: int(before.Shard)})
+			return errors.Join(err, c.Close())
+		})
+	}); err != nil {
+		return nil, err
+	}
+	switch {
+	case last < before.NextSeq:
+		return []*adfv1.Committable{{Run: before.Run, Shard: before.Shard, From: before.NextSeq, Parts: []*adfv1.Part{{Content: &adfv1.Part_Value{}}}}}, nil
+	case j.Rewind:
+		j.log.Warn("rewinding: the sink is ahead of this savepoint, output since then will be repeated", "node", node, "of_run", before.Run)
+		return nil, nil
+	}
+	return nil, &fault.RuntimeError{Detail: fault.Detail{
+		Code: "bridge.behind", Doing: "compare the savepoint with the sink", Retry: fault.RetryNever,
+		Err: fmt.Errorf("the savepoint, of run %s, knows %d parts of shard %d, and the sink has %d: it is older than the output, or another run went on from it",
+			before.Run, before.NextSeq, before.Shard, last+1),
+		Fix: "go on from the newest savepoint or checkpoint; or submit with --rewind, which repeats the output since this one",
+	}}
 }
 
 // stableFn commits what a completed checkpoint has. The runner keeps its input back until then (requires_stable_input). Its state is there to make it keyed and is

@@ -87,7 +87,10 @@ func (f *discoverFn) OnTimer(
 		if g.noMore {
 			more = 0
 		}
-		emit(laneKey(f.Node, i), append([]byte{more}, value...))
+		emit(keyFor(f.Node, laneKey(f.Node, i)), append([]byte{more}, value...))
+	}
+	if err := e.call(emit); err != nil {
+		return err
 	}
 	if e.changed || first {
 		snapshot, err := e.snapshot(ctx)
@@ -154,6 +157,7 @@ type enumerator struct {
 	token  []byte
 
 	lanes    int
+	called   time.Time // when all shards were called last
 	given    []gift
 	asked    []int // requests without an answer, by lane
 	changed  bool  // since the last snapshot
@@ -240,6 +244,22 @@ func (e *enumerator) ask(ctx context.Context) ([]gift, error) {
 		e.given[i] = gift{noMore: e.given[i].noMore}
 	}
 	return given, err
+}
+
+// callEvery is how often the shards of all sinks are called.
+const callEvery = 5 * time.Second
+
+// call calls all shards of all exactly-once sinks. The flow's first source does it, since something is always at work there.
+func (e *enumerator) call(emit func([]byte, []byte)) error {
+	if now := time.Now(); e.node == e.job.graph.Nodes[0] && now.Sub(e.called) >= callEvery {
+		e.called = now
+		return e.job.eachShard(func(n *adf.Node, shard int) error {
+			value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name})
+			emit(bucketKey(n.Name, shard), value)
+			return err
+		})
+	}
+	return nil
 }
 
 func (e *enumerator) looking() bool {

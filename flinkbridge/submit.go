@@ -42,9 +42,11 @@ type SubmitOptions struct {
 	// Interval is how far checkpoints are apart (0: 10 s), Timeout how long one may take (0: 10 min): at least as long as the longest outage of a target that the
 	// job is to ride out. Only for jobs that do not end.
 	Interval, Timeout time.Duration
-	// Savepoint is what the job goes on from; AllowDropped lets it leave out state that it has no step for.
+	// Savepoint is what the job goes on from; AllowDropped lets it leave out state that it has no step for. Rewind allows one that is behind what sinks have
+	// committed already: output since then is repeated.
 	Savepoint    string
 	AllowDropped bool
+	Rewind       bool
 }
 
 // Submission is a job that runs.
@@ -123,7 +125,7 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	}
 	make := bounded
 	if streaming {
-		d.spec.Until, d.spec.Streaming, make = Until{}, true, unbounded
+		d.spec.Until, d.spec.Streaming, d.spec.Rewind, make = Until{}, true, o.Rewind, unbounded
 	}
 	var p *beam.Pipeline
 	if p, err = make(d.spec, g); err != nil {
@@ -236,7 +238,15 @@ func (d deployment) run(ctx context.Context, c *rest.Client, o SubmitOptions) (j
 }
 
 // confirm waits for the job's tasks and its first checkpoint, and compares what is in effect.
-func (d deployment) confirm(ctx context.Context, c *rest.Client, id string) error {
+func (d deployment) confirm(ctx context.Context, c *rest.Client, id string) (err error) {
+	ctx, stop := untilFinal(ctx, c, id)
+	defer stop()
+	defer func() {
+		var f *fault.RuntimeError
+		if errors.As(context.Cause(ctx), &f) {
+			err = f
+		}
+	}()
 	j, err := c.WaitRunning(ctx, id)
 	if err != nil {
 		return err

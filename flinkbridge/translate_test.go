@@ -25,8 +25,9 @@ func TestNames(t *testing.T) {
 	}{
 		{bounded, false, "commit/all commit/commit commit/from count commit/from numbers commit/group count/from numbers count/group count/process " +
 			"numbers/enumerate numbers/read start", ""},
-		{unbounded, true, "clock count/from numbers count/process numbers/discover numbers/from clock numbers/read out/commit out/from numbers out/sequence " +
-			"start windows/commit windows/from count windows/sequence",
+		{unbounded, true, "clock count/from numbers count/process numbers/discover numbers/from clock numbers/from discover numbers/read " +
+			"out/all out/commit out/from discover out/from numbers out/sequence " +
+			"start windows/all windows/commit windows/from count windows/from discover windows/sequence",
 			"→ count/process, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence"},
 	} {
 		s, err := specOf(t.Context(), g, Options{Parallelism: 2, Until: Until{Idle: true}})

@@ -13,7 +13,7 @@ import (
 
 // unbounded is the plan for input that does not end: lanes and buckets are keys, and what drives them are timers.
 //
-//	impulse → clock → route → discover → read + chain → route → keyed + chain → route → … → sequence → commit
+//	impulse → clock → route → discover → route → read + chain → route → keyed + chain → route → … → sequence → commit
 func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 	s.Streaming = true
 	data, err := json.Marshal(s)
@@ -30,6 +30,7 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 	}
 	ticking := beam.ParDo(root.Scope("clock"), clock, beam.Impulse(root.Scope("start")))
 	outputs := map[string]beam.PCollection{}
+	var first beam.PCollection // of what the first source's discover gives
 	for _, n := range g.Nodes {
 		scope := root.Scope(n.Name)
 		switch n.Kind {
@@ -38,9 +39,12 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			found := beam.ParDo(scope.Scope("discover"), &discoverFn{
 				Job: data, Node: n.Name, State: state.MakeValueState[[]byte]("enumerator"), Tick: timers.InProcessingTime("tick"),
 			}, begin)
+			if n == g.Nodes[0] {
+				first = found
+			}
 			outputs[n.Name] = beam.ParDo(scope.Scope("read"), &laneFn{
 				Job: data, Node: n.Name, State: state.MakeValueState[[]byte]("lane"), Poll: timers.InProcessingTime("poll"),
-			}, found)
+			}, beam.ParDo(scope.Scope("from discover"), &routeFn{To: n.Name}, found))
 		case adf.KindKeyed:
 			var fn any = &windowFn{
 				Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
@@ -59,7 +63,7 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			}
 			numbered := beam.ParDo(scope.Scope("sequence"), &sequenceFn{
 				Job: data, Node: n.Name, Next: state.MakeValueState[[]byte]("next"),
-			}, route(scope, g, n.Name, outputs))
+			}, route(scope, g, n.Name, outputs, beam.ParDo(scope.Scope("from discover"), &routeFn{To: n.Name}, first)))
 			beam.ParDo0(scope.Scope(commitStep), &stableFn{Job: data, Node: n.Name, Keyed: state.MakeValueState[[]byte]("keyed")}, numbered)
 		}
 	}

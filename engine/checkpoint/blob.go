@@ -9,7 +9,7 @@ import (
 )
 
 // NewBlob starts a blob outside of any session, for a runtime with a checkpointing of its own; kind is part of its name, for whoever looks into the
-// store. Nobody sweeps such blobs: whoever makes them removes them.
+// store. No session sweeps such blobs: whoever makes them removes them, and what a crash leaves goes by age ([Sweeper]).
 func NewBlob(ctx context.Context, store Store, flow, kind string) (*Blob, error) {
 	nonce := make([]byte, 8)
 	rand.Read(nonce) // never fails

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/internal/errorfs"
@@ -377,6 +378,44 @@ func (d *Directory) RemoveBlob(_ context.Context, flow, name string) error {
 	for _, file := range []string{d.unfinished(flow, name), d.blob(flow, name)} {
 		if err := d.fs.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return d.failed("remove blob "+name, flow, err)
+		}
+	}
+	return nil
+}
+
+// RemoveOlder removes what was written before a time, by what the file system says, and directories in which nothing has happened since.
+func (d *Directory) RemoveOlder(ctx context.Context, flows func(name string) bool, than time.Time) error {
+	entries, err := d.fs.ReadDir(d.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d.failed("list flows", "", err)
+	}
+	old := func(e fs.DirEntry) bool {
+		info, err := e.Info()
+		return err == nil && info.ModTime().Before(than) // an error: it has gone
+	}
+	for _, flow := range entries {
+		if !flow.IsDir() || !flows(flow.Name()) {
+			continue
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		still := old(flow)
+		files, err := d.fs.ReadDir(d.path(flow.Name(), ""))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return d.failed("list what is old", flow.Name(), err)
+		}
+		for _, f := range files {
+			if !old(f) {
+				still = false
+				continue
+			}
+			if err := d.fs.Remove(d.path(flow.Name(), f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return d.failed("remove what is old", flow.Name(), err)
+			}
+		}
+		if still {
+			_ = d.fs.Remove(d.path(flow.Name(), "")) // an empty directory that stays does no harm
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Memory keeps checkpoints as long as the process lives: for tests, and for runs that need not survive it. The zero value is ready.
@@ -17,8 +18,13 @@ type Memory struct {
 }
 
 type memoryFlow struct {
-	epochs map[int64][]byte
+	epochs map[int64]memoryEpoch
 	blobs  map[string]*memoryContent
+}
+
+type memoryEpoch struct {
+	content []byte
+	at      time.Time
 }
 
 func (m *Memory) flow(name string) *memoryFlow {
@@ -27,7 +33,7 @@ func (m *Memory) flow(name string) *memoryFlow {
 	}
 	f := m.flows[name]
 	if f == nil {
-		f = &memoryFlow{map[int64][]byte{}, map[string]*memoryContent{}}
+		f = &memoryFlow{map[int64]memoryEpoch{}, map[string]*memoryContent{}}
 		m.flows[name] = f
 	}
 	return f
@@ -44,11 +50,11 @@ func (m *Memory) Epochs(_ context.Context, flow string) ([]int64, error) {
 func (m *Memory) ReadEpoch(_ context.Context, flow string, epoch int64) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c, ok := m.flow(flow).epochs[epoch]
+	e, ok := m.flow(flow).epochs[epoch]
 	if !ok {
 		return nil, ErrNotFound
 	}
-	return bytes.Clone(c), nil
+	return bytes.Clone(e.content), nil
 }
 
 // CreateEpoch saves an epoch.
@@ -64,7 +70,7 @@ func (m *Memory) CreateEpoch(_ context.Context, flow string, epoch int64, conten
 			return ErrExists
 		}
 	}
-	f.epochs[epoch] = bytes.Clone(content)
+	f.epochs[epoch] = memoryEpoch{bytes.Clone(content), time.Now()}
 	return nil
 }
 
@@ -96,6 +102,7 @@ func (m *Memory) ReadBlob(_ context.Context, flow, name string, offset, length i
 // memoryContent is a committed blob.
 type memoryContent struct {
 	pieces
+	at      time.Time
 	readers int
 	removed bool
 }
@@ -161,11 +168,32 @@ func (m *Memory) Blobs(_ context.Context, flow string) ([]string, error) {
 func (m *Memory) RemoveBlob(_ context.Context, flow, name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := m.flow(flow)
+	m.remove(m.flow(flow), name)
+	return nil
+}
+
+func (m *Memory) remove(f *memoryFlow, name string) {
 	if b := f.blobs[name]; b != nil {
 		delete(f.blobs, name)
 		b.removed = true
 		m.recycle(b)
+	}
+}
+
+// RemoveOlder removes what was written before a time.
+func (m *Memory) RemoveOlder(_ context.Context, flows func(name string) bool, than time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name, f := range m.flows {
+		if !flows(name) {
+			continue
+		}
+		maps.DeleteFunc(f.epochs, func(_ int64, e memoryEpoch) bool { return e.at.Before(than) })
+		for blob, b := range f.blobs {
+			if b.at.Before(than) {
+				m.remove(f, blob)
+			}
+		}
 	}
 	return nil
 }
@@ -223,7 +251,7 @@ func (b *memoryBlob) Write(p []byte) (int, error) {
 func (b *memoryBlob) Commit() error {
 	b.store.mu.Lock()
 	defer b.store.mu.Unlock()
-	b.store.flow(b.flow).blobs[b.name] = &memoryContent{pieces: b.written}
+	b.store.flow(b.flow).blobs[b.name] = &memoryContent{pieces: b.written, at: time.Now()}
 	return nil
 }
 

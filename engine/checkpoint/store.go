@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"time"
 
 	"github.com/activedataflow/adf/fault"
 )
@@ -31,6 +32,12 @@ type Store interface {
 	Blobs(ctx context.Context, flow string) ([]string, error)
 	// RemoveBlob removes a blob; one that is not there is no error.
 	RemoveBlob(ctx context.Context, flow, name string) error
+}
+
+// Sweeper is a store that can remove by age: for runtimes with checkpoints of their own, whose runs leave things under names that nobody claims any more.
+type Sweeper interface {
+	// RemoveOlder removes the epochs and blobs of all flows with such a name that were written before a time.
+	RemoveOlder(ctx context.Context, flows func(name string) bool, than time.Time) error
 }
 
 // BlobWriter writes one blob from one goroutine.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/fault"
@@ -32,6 +33,7 @@ func Run(t *testing.T, place Place) {
 		{"blobs unfinished", blobsUnfinished},
 		{"blob ranges", blobRanges},
 		{"blob removed while it is read", blobRemovedWhileRead},
+		{"removed by age", removedByAge},
 		{"session/goes on", goesOn},
 		{"session/fenced", fenced},
 		{"session/fenced by nobody else", notFenced},
@@ -217,6 +219,43 @@ func large(t *testing.T, open func() checkpoint.Store) {
 	must(t, w.Commit())
 	if !bytes.Equal(read(t, s, "flow", "state-1", 0, int64(len(content))), content) {
 		t.Fatal("a blob of 9 MB came back changed")
+	}
+}
+
+// removedByAge is for stores that can.
+func removedByAge(t *testing.T, open func() checkpoint.Store) {
+	s := open()
+	sweeper, ok := s.(checkpoint.Sweeper)
+	if !ok {
+		return
+	}
+	for _, flow := range []string{"flow.1", "flow.2", "other"} {
+		must(t, s.CreateEpoch(ctx, flow, 1, []byte("manifest")))
+		write(t, s, flow, "parts-1", "output")
+	}
+	left, err := s.NewBlob(ctx, "flow.1", "left") // and never committed
+	must(t, err)
+	defer left.Abort()
+	there := func(flow string) (n int) {
+		blobs, err := open().Blobs(ctx, flow)
+		must(t, err)
+		return len(blobs) + len(listed(t, s, flow))
+	}
+	ours := func(name string) bool { return name == "flow.1" || name == "flow.2" }
+	must(t, sweeper.RemoveOlder(ctx, ours, time.Now().Add(-time.Hour)))
+	for _, flow := range []string{"flow.1", "flow.2", "other"} {
+		if there(flow) < 2 {
+			t.Errorf("%s: got %d things, want those that are not old", flow, there(flow))
+		}
+	}
+	must(t, sweeper.RemoveOlder(ctx, ours, time.Now().Add(time.Hour)))
+	if a, b, c := there("flow.1"), there("flow.2"), there("other"); a+b != 0 || c != 2 {
+		t.Errorf("got %d, %d and %d things, want none of the flows and 2 of the other", a, b, c)
+	}
+	must(t, s.CreateEpoch(ctx, "flow.1", 1, []byte("again")))
+	write(t, s, "flow.2", "parts-2", "again")
+	if a, b := there("flow.1"), there("flow.2"); a != 1 || b != 1 {
+		t.Errorf("got %d and %d things, want what was written again", a, b)
 	}
 }
 
