@@ -10,7 +10,7 @@ PROTOC_GRPC  := v1.6.2
 STATICCHECK  := v0.8.2
 DUCKDB       := 1.5.5
 
-.PHONY: help generate tools test build demo bench soak
+.PHONY: help generate tools test build demo bench bench-flink soak
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -49,6 +49,9 @@ demo: build ## run the flights flow and show its first results
 
 bench: build ## measure against the peers and the limits, as ratios
 	@scripts/bench
+
+bench-flink: build ## measure a flow on Flink against Flink's own Java, as ratios
+	@scripts/bench-flink
 
 soak: ## the long kill and memory tests
 	go test -count=1 -v -timeout 3h -tags 'integration soak' -run Soak ./internal/itest/...
