@@ -97,46 +97,90 @@ func settle(ctx context.Context, store checkpoint.Store, name string, m *adfv1.C
 }
 
 func (j *job) commitSink(ctx context.Context, s *adfv1.SinkState) (err error) {
-	c, err := j.node(s.Node).Sink.(sinks.AnyExact).NewCommitter(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, c.Close()) }()
-	count := &task.Counters{}
+	to := &target{job: j, node: s.Node}
+	defer func() { err = errors.Join(err, to.close()) }()
 	for _, m := range s.Pending {
-		if err := j.commitOne(ctx, c, s.Node, m, count); err != nil {
+		if err := to.commit(ctx, m); err != nil {
 			return err
 		}
 	}
-	j.count(ctx, s.Node, count)
+	j.count(ctx, s.Node, &to.counters)
 	return nil
 }
 
-// commitOne commits parts that follow one another, as often as a retry can help.
-func (j *job) commitOne(ctx context.Context, c sinks.AnyCommitter, node string, m *adfv1.Committable, count *task.Counters) error {
-	sh := sinks.Shard{Flow: j.Flow, Node: node, Run: m.Run, Shard: int(m.Shard)}
-	var part []byte
-	if err := j.patiently(ctx, func() error {
-		last, err := c.Progress(ctx, sh)
-		if err != nil || last >= m.From+int64(len(m.Parts))-1 {
-			return err // its parts may be gone from staging already
+// target is what a sink commits to. Its committer is opened when it is needed, and anew after a failure.
+type target struct {
+	job       *job
+	node      string
+	committer sinks.AnyCommitter
+	counters  task.Counters
+}
+
+// commit commits parts that follow one another, as often as a retry can help.
+func (t *target) commit(ctx context.Context, m *adfv1.Committable) error {
+	if err := t.job.patiently(ctx, func() error {
+		err := t.try(ctx, m)
+		if err != nil {
+			_ = t.close() // the failure says more
 		}
-		return task.Commit(ctx, c, sh, m, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
-			store, err := j.staged()
-			if err == nil {
-				part, err = checkpoint.ReadRange(ctx, store, j.stagedAs(m.Run), at, part)
-			}
-			return part, err
-		})
+		return err
 	}); err != nil {
 		return err
 	}
 	for _, p := range m.Parts {
 		if p.GetBlob() != nil || len(p.GetValue()) > 0 { // and no seal
-			count.Parts.Add(1)
+			t.counters.Parts.Add(1)
 		}
 	}
 	return nil
+}
+
+// try commits what the target does not have yet. Another attempt may be at it: a worker whose runner has died goes on for a while. What it has committed it also removes
+// from staging, so a failure counts only when the target has not moved on meanwhile.
+func (t *target) try(ctx context.Context, m *adfv1.Committable) (err error) {
+	if t.committer == nil {
+		if t.committer, err = t.job.node(t.node).Sink.(sinks.AnyExact).NewCommitter(ctx); err != nil {
+			t.committer = nil
+			return err
+		}
+	}
+	sh := sinks.Shard{Flow: t.job.Flow, Node: t.node, Run: m.Run, Shard: int(m.Shard)}
+	had := int64(-1)
+	for {
+		last, perr := t.committer.Progress(ctx, sh)
+		switch {
+		case perr != nil:
+			return cmp.Or(err, perr)
+		case last >= m.From+int64(len(m.Parts))-1:
+			return nil
+		case err != nil && last <= had:
+			return err
+		}
+		had = last
+		rest := m
+		if done := last + 1 - m.From; done > 0 {
+			rest = &adfv1.Committable{Run: m.Run, Shard: m.Shard, From: last + 1, Parts: m.Parts[done:]}
+		}
+		var part []byte
+		if err = task.Commit(ctx, t.committer, sh, rest, func(ctx context.Context, at *adfv1.BlobRange) ([]byte, error) {
+			store, err := t.job.staged()
+			if err == nil {
+				part, err = checkpoint.ReadRange(ctx, store, t.job.stagedAs(m.Run), at, part)
+			}
+			return part, err
+		}); err == nil {
+			return nil
+		}
+	}
+}
+
+func (t *target) close() error {
+	if t.committer == nil {
+		return nil
+	}
+	c := t.committer
+	t.committer = nil
+	return c.Close()
 }
 
 // tries is how often a commit is tried that a retry can help, as many as the engine's default. A job that does not end tries for ever: to fail there means

@@ -152,19 +152,15 @@ func (j *job) commitAll(ctx context.Context, node string, waiting []*adfv1.Commi
 		}
 		whole = append(whole, c)
 	}
-	committer, err := j.node(node).Sink.(sinks.AnyExact).NewCommitter(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, committer.Close()) }()
-	count := &task.Counters{}
+	to := &target{job: j, node: node}
+	defer func() { err = errors.Join(err, to.close()) }()
 	for _, m := range whole {
-		if err := j.commitOne(ctx, committer, node, m, count); err != nil {
+		if err := to.commit(ctx, m); err != nil {
 			return err
 		}
 		j.unstage(ctx, m)
 	}
-	j.count(ctx, node, count)
+	j.count(ctx, node, &to.counters)
 	return nil
 }
 

@@ -311,8 +311,13 @@ func manifestName(from int64) string { return fmt.Sprintf("%019d", from) }
 // manifests lists the sequence numbers at which a shard's manifests begin, ascending.
 func (c *committer) manifests(dir string) ([]int64, error) {
 	entries, err := c.fs.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+	if errors.Is(err, fs.ErrNotExist) { // the shard has none, unless everything is away: this committer has made the staging directory
+		if _, err := c.fs.Stat(c.staging()); err != nil {
+			return nil, ioSinkError("find", c.staging(), err)
+		}
+		if entries, err = c.fs.ReadDir(dir); errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
 	}
 	if err != nil {
 		return nil, ioSinkError("list", dir, err)

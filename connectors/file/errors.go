@@ -25,6 +25,8 @@ func ioSourceError(doing, path string, err error) error {
 func ioSinkError(doing, path string, err error) error {
 	d := fault.Detail{Code: "file.io", Doing: doing, Connector: "file", At: path, Retry: retryOf(err), Err: cause(err)}
 	switch {
+	case errors.Is(err, fs.ErrNotExist): // a committer begins with making its directories: they are gone since, or what they lie on is
+		d.Code, d.Retry, d.Fix = "file.gone", fault.RetryLater, "put the directory back with all that is in it, or mount what it lies on"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		d.Code, d.Fix = "file.disk_full", "make room there; nothing is lost or half-written, and the commit is tried again"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
