@@ -108,7 +108,8 @@ func (c *Client) savepoint(ctx context.Context, q call, id string) (string, erro
 	}
 	ask := job(q.doing, id, "savepoints", trigger.ID)
 	ask.missing = "savepoint request " + trigger.ID + " of job " + id
-	return wait(ctx, func() (string, bool, error) {
+	location := ""
+	err := c.Wait(ctx, func() (bool, error) {
 		var a struct {
 			Status struct {
 				ID string `json:"id"`
@@ -122,12 +123,14 @@ func (c *Client) savepoint(ctx context.Context, q call, id string) (string, erro
 			} `json:"operation"`
 		}
 		if err := c.do(ctx, ask, &a); err != nil {
-			return "", false, err
+			return false, err
 		}
 		if f := a.Operation.Failure; f != nil {
-			return "", true, c.failure(q, "flink.savepoint", fault.RetryNever, errors.New(Cause(f.Trace)),
+			return true, c.failure(q, "flink.savepoint", fault.RetryNever, errors.New(Cause(f.Trace)),
 				"look whether the folder can be written by every TaskManager, and whether all tasks of the job run: "+c.DashboardURL(id))
 		}
-		return a.Operation.Location, a.Status.ID == "COMPLETED", nil
+		location = a.Operation.Location
+		return a.Status.ID == "COMPLETED", nil
 	})
+	return location, err
 }

@@ -33,6 +33,8 @@ type Config struct {
 	Headers map[string]string
 	// Timeout bounds a request; sending and running a JAR have ten times as long. 0: 30 s.
 	Timeout time.Duration
+	// Outage is how long waiting for something goes on while nobody answers, as when another JobManager takes over. 0: 2 min.
+	Outage time.Duration
 }
 
 // Client speaks with one cluster. It can be used by many goroutines.
@@ -40,6 +42,7 @@ type Client struct {
 	base    *url.URL
 	headers map[string]string
 	timeout time.Duration
+	outage  time.Duration
 	http    *http.Client
 }
 
@@ -77,7 +80,10 @@ func New(c Config) (*Client, error) {
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
 	}
-	return &Client{base: base, headers: maps.Clone(c.Headers), timeout: c.Timeout, http: &http.Client{
+	if c.Outage == 0 {
+		c.Outage = 2 * time.Minute
+	}
+	return &Client{base: base, headers: maps.Clone(c.Headers), timeout: c.Timeout, outage: c.Outage, http: &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // headers may be secret: they go nowhere else
 	}}, nil

@@ -113,25 +113,64 @@ func said(body []byte) string {
 	return strings.Join(all, "; ")
 }
 
-// Cause is a Java stack trace in one line: what happened, and the deepest cause where that says more.
+// Cause is a Java stack trace in one line: what happened, and the deepest cause where that says more. Of what a worker said it is what comes behind the
+// frames of Beam's harness.
 func Cause(trace string) string {
 	trace = strings.TrimPrefix(strings.TrimSpace(trace), "<Exception on server side:")
-	var first, deepest string
+	var causes []string
+	inside := false // a message, which may have several lines
 	for line := range strings.Lines(trace) {
-		line = strings.TrimSpace(line)
-		cause, deeper := strings.CutPrefix(line, "Caused by: ")
+		line = strings.TrimRight(line, "\r\n")
+		text := strings.TrimSpace(line)
+		cause, deeper := strings.CutPrefix(text, "Caused by: ")
 		switch {
-		case line == "", strings.HasPrefix(line, "at "), strings.HasPrefix(line, "..."), strings.HasPrefix(line, "End of exception"), strings.HasPrefix(line, "Suppressed: "):
 		case deeper:
-			deepest = plain(cause)
-		case first == "":
-			first = plain(line)
+			causes, inside = append(causes, cause), true
+		case text == "", strings.HasPrefix(text, "End of exception"), strings.HasPrefix(text, "Suppressed: "):
+		case strings.HasPrefix(text, "at "), strings.HasPrefix(text, "... ") && strings.HasSuffix(text, " more"):
+			inside = false
+		case len(causes) == 0:
+			causes, inside = append(causes, text), true
+		case inside:
+			causes[len(causes)-1] += "\n" + text
 		}
 	}
-	if deepest == "" || strings.HasSuffix(first, deepest) || strings.HasSuffix(deepest, first) {
+	if len(causes) == 0 {
+		return ""
+	}
+	first, deepest := oneLine(plain(causes[0])), plain(causes[len(causes)-1])
+	if said, ok := strings.CutPrefix(deepest, "Error received from SDK harness for instruction "); ok {
+		return oneLine(behindHarness(said))
+	}
+	deepest = oneLine(deepest)
+	if strings.HasSuffix(first, deepest) || strings.HasSuffix(deepest, first) {
 		return first
 	}
 	return first + ": " + deepest
+}
+
+// frame is a line that Beam's Go harness puts before the error of a DoFn.
+var frame = regexp.MustCompile(`^(?:caused by:|\d+: |.* failed for instruction |error processing timer |ontimer callback |source failed|.*DoFn.*(?:failed|fails)|while executing )`)
+
+func behindHarness(said string) string {
+	lines := strings.Split(said, "\n")
+	from := 0
+	for i, line := range lines[:len(lines)-1] {
+		if frame.MatchString(line) {
+			from = i + 1
+		}
+	}
+	return strings.Join(lines[from:], "\n")
+}
+
+// oneLine also bounds what a worker may say at great length: beginning and end tell most.
+func oneLine(text string) string {
+	const most = 2000
+	text = strings.Join(strings.Fields(text), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most/2], "") + " … " + strings.ToValidUTF8(text[len(text)-most/2:], "")
+	}
+	return text
 }
 
 var (

@@ -1,12 +1,15 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/activedataflow/adf/fault"
@@ -152,48 +155,114 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	return c.do(ctx, q, nil)
 }
 
-// WaitEnd waits until a job is over for good, and gives how it ended. Outages of the JobManager are waited through.
+// WaitEnd waits until a job is over for good, and gives how it ended.
 func (c *Client) WaitEnd(ctx context.Context, id string) (Status, error) {
-	return wait(ctx, func() (Status, bool, error) {
-		j, err := c.Job(ctx, id)
-		return j.Status, j.Status.Ended(), err
+	var j Job
+	err := c.Wait(ctx, func() (done bool, err error) {
+		j, err = c.Job(ctx, id)
+		return j.Status.Ended(), err
 	})
+	return j.Status, err
 }
 
-// WaitRunning waits until every task of a job runs. A job that has ended otherwise is an error with its cause.
+// WaitRunning waits until every task of a job runs, or the job has finished. One that has ended otherwise is an error with its cause.
 func (c *Client) WaitRunning(ctx context.Context, id string) (Job, error) {
-	return wait(ctx, func() (Job, bool, error) {
-		j, err := c.Job(ctx, id)
-		if err == nil && (j.Status == Failed || j.Status == Canceled) {
-			cause := errors.New("the job is " + string(j.Status))
-			if x, err := c.Exceptions(ctx, id); err == nil && x.Root != "" {
-				cause = errors.New(Cause(x.Root))
-			}
-			return j, true, &fault.RuntimeError{Detail: fault.Detail{Code: "flink.job", Connector: "flink", Doing: "start a job", Retry: fault.RetryNever,
-				Fix: "see the exceptions at " + c.DashboardURL(id), Err: cause}}
+	var j Job
+	err := c.Wait(ctx, func() (done bool, err error) {
+		if j, err = c.Job(ctx, id); err != nil || j.Status == Finished || j.Running() {
+			return true, err
 		}
-		return j, j.Status == Finished || j.Running(), err
+		if j.Status.Ended() {
+			return false, c.Doomed(ctx, id, j.Status)
+		}
+		return false, nil
 	})
+	return j, err
 }
 
-// wait asks until it is done. Errors that a retry can help against do not end it; the end of ctx does, with the last of them.
-func wait[T any](ctx context.Context, ask func() (v T, done bool, err error)) (T, error) {
+// mostFailures are how often a job may fail while it starts. What is wrong for a moment only, as a worker that a busy machine starts too late, is not so a third time.
+const mostFailures = 3
+
+// Doomed is why a job that was just submitted will come to nothing: it has ended without success, has failed again and again, is given no slots, or has a worker that can not
+// do its work. Otherwise it is nil, also when that can not be seen now.
+func (c *Client) Doomed(ctx context.Context, id string, s Status) error {
+	if s == Finished {
+		return nil
+	}
+	x, err := c.Exceptions(ctx, id)
+	cause := Cause(x.Root)
+	again := ""
+	switch {
+	case s == Failed || s == Canceled:
+	case err != nil || x.Root == "":
+		return nil
+	case strings.Contains(x.Root, "NoResourceAvailableException"):
+		again = "it gets no slots: "
+	case forGood.MatchString(cause):
+	case len(x.History) >= mostFailures:
+		again = fmt.Sprintf("it has failed %d times: ", len(x.History))
+	default:
+		return nil
+	}
+	if cause == "" {
+		cause = "it is " + string(s)
+	}
+	d := fault.Detail{Code: "flink.job", Connector: "flink", Doing: "start a job", Retry: fault.RetryNever, Fix: "see the exceptions at " + c.DashboardURL(id)}
+	if m := told.FindStringSubmatch(cause); m != nil { // a worker or the pool has said it, in the words of package fault
+		cause, d.Code = m[1]+m[2], m[4]
+		d.Fix = cmp.Or(m[5], d.Fix)
+		if node := ofNode.FindStringSubmatch(m[3]); node != nil {
+			d.Node = node[1]
+		}
+	}
+	d.Err = errors.New(again + cause)
+	return &fault.RuntimeError{Detail: d}
+}
+
+var (
+	told   = regexp.MustCompile(`(?:^|: )(?:runtime: |((?:runtime|source|sink|configuration) \S+: ))(.*?)( \((?:flow|run|node|split) [^()]*\))? \[([a-z0-9_]+(?:\.[a-z0-9_]+)+)\](?:; (.*))?$`)
+	ofNode = regexp.MustCompile(`node ([^,()]+)`)
+	// forGood are the faults of a worker that another attempt does not help.
+	forGood = regexp.MustCompile(`\[bridge\.[a-z_]+\]`)
+)
+
+// Wait asks until it is done. Errors that a retry can help against are waited through, as an outage of the JobManager, for as long as [Config.Outage]; then the last of
+// them is returned. So it is, with the reason, when ctx ends.
+func (c *Client) Wait(ctx context.Context, ask func() (done bool, err error)) error {
 	pause := 50 * time.Millisecond
+	var since time.Time // of an outage
 	for {
-		v, done, err := ask()
+		done, err := ask()
 		switch {
 		case err == nil && done, err != nil && !fault.Retryable(err):
-			return v, err
+			return err
+		case err == nil:
+			since = time.Time{}
+		case since.IsZero():
+			since = time.Now()
+		case time.Since(since) > c.outage && ctx.Err() == nil:
+			return given(err, c.outage)
 		}
 		select {
 		case <-ctx.Done():
 			if err == nil {
 				err = ctx.Err()
 			}
-			return v, &fault.RuntimeError{Detail: fault.Detail{Code: "flink.ended", Connector: "flink", Doing: "wait for the cluster", Retry: fault.RetryLater,
+			return &fault.RuntimeError{Detail: fault.Detail{Code: "flink.ended", Connector: "flink", Doing: "wait for the cluster", Retry: fault.RetryLater,
 				Err: fmt.Errorf("%w: %w", context.Cause(ctx), err)}}
 		case <-time.After(pause):
 			pause = min(2*pause, 500*time.Millisecond)
 		}
 	}
+}
+
+// given is an error of which it is told how long it has been so.
+func given(err error, outage time.Duration) error {
+	d, ok := fault.DetailOf(err)
+	if !ok {
+		return err
+	}
+	again := *d
+	again.Err = fmt.Errorf("for %s already: %w", outage, d.Err)
+	return &fault.RuntimeError{Detail: again}
 }

@@ -436,3 +436,89 @@ func FuzzCause(f *testing.F) {
 		}
 	})
 }
+
+// A worker's error comes through Beam's harness and Java, and is told as the worker has told it.
+func TestDoomed(t *testing.T) {
+	const harness = `org.apache.flink.runtime.taskmanager.AsynchronousException: Caught exception while processing timer.
+	at org.apache.flink.streaming.runtime.tasks.StreamTask.invoke(StreamTask.java:859)
+Caused by: TimerException{java.lang.RuntimeException: Failed to finish remote bundle}
+	... 15 more
+Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 4: process bundle failed for instruction 4 using plan 9-4 : while executing Process for Plan[9-4]:
+1: DataSource[S[fn/read/numbers/from clock.out:0@localhost:36121], local_output] Out:4 Coder:W;fn/wire/numbers/from clock.out:0<KV;c2<bytes;c0,bytes;c0>>!GWC 
+2: DataSink[S[fn/write/numbers/discover.out:0@localhost:36121]] Coder:W;fn/wire/numbers/from clock.out:0<KV;c2<bytes;c0,bytes;c0>>!GWC
+	caused by:
+source failed processing timers
+	caused by:
+	ontimer callback invocation failed
+	error processing timer {[110 117 109 98 101 114 115] [@0:[]:{early false false 0 0}] numbers [[*]] {unknown true true 0 0} {  false 1795558641445 -inf}}
+%s
+	at org.apache.beam.runners.fnexecution.control.FnApiControlClient$ResponseStreamObserver.onNext(FnApiControlClient.java:180)
+`
+	const pool = `org.apache.beam.vendor.guava.v32_1_2_jre.com.google.common.util.concurrent.UncheckedExecutionException: java.lang.RuntimeException: %[1]s
+	at org.apache.beam.vendor.guava.v32_1_2_jre.com.google.common.cache.LocalCache$Segment.get(LocalCache.java:2086)
+Caused by: java.lang.RuntimeException: %[1]s
+	at org.apache.beam.runners.fnexecution.environment.ExternalEnvironmentFactory.createEnvironment(ExternalEnvironmentFactory.java:1)
+`
+	const digest = "runtime: find the flow of a pipeline: this worker builds the plan df48, and the pipeline was made of 1269 (flow stream, run c975) [bridge.digest]; let the workers run the program that made the pipeline"
+	const file = "source file: list files: in/*.csv: no such file or directory (flow stream, run c975, node flights) [file.missing]; give it"
+	const crash = "runtime: start worker 58-1: the worker ended before it connected to localhost:39917: exit status 3; its last words:\nboom: no\nluck today [flink.pool.worker.exited]"
+	for _, x := range []struct {
+		name, state, trace string
+		times              int
+		code, node, want   string
+	}{
+		{"once", "RESTARTING", fmt.Sprintf(harness, file), 1, "", "", ""},
+		{"again and again", "RESTARTING", fmt.Sprintf(harness, file), 3, "file.missing", "flights",
+			"it has failed 3 times: source file: list files: in/*.csv: no such file or directory"},
+		{"a plan of another version", "RUNNING", fmt.Sprintf(harness, digest), 1, "bridge.digest", "",
+			"find the flow of a pipeline: this worker builds the plan df48, and the pipeline was made of 1269"},
+		{"a worker that ends", "RUNNING", fmt.Sprintf(pool, crash), 3, "flink.pool.worker.exited", "",
+			"it has failed 3 times: start worker 58-1: the worker ended before it connected to localhost:39917: exit status 3; its last words: boom: no luck today"},
+		{"no slots", "RESTARTING", "org.apache.flink.runtime.JobException: Recovery is suppressed\nCaused by: org.apache.flink.runtime.jobmanager.scheduler.NoResourceAvailableException: Could not acquire the minimum required resources.\n",
+			1, "flink.job", "", "it gets no slots: JobException: Recovery is suppressed: NoResourceAvailableException: Could not acquire the minimum required resources"},
+		{"it has failed", "FAILED", "java.io.IOException: disk full\n\tat x.y(Z.java:1)\n", 1, "flink.job", "", "IOException: disk full"},
+		{"it was cancelled", "CANCELED", "", 0, "flink.job", "", "it is CANCELED"},
+		{"it has finished", "FINISHED", "", 0, "", "", ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			entries := make([]string, x.times)
+			for i := range entries {
+				entries[i] = `{"exceptionName":"x"}`
+			}
+			root, err := json.Marshal(x.trace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := serve(t, map[string][]string{"GET /jobs/" + id + "/exceptions": {
+				`200 {"root-exception":` + string(root) + `,"exceptionHistory":{"entries":[` + strings.Join(entries, ",") + `]}}`}})
+			c := s.client(t)
+			err = c.Doomed(t.Context(), id, Status(x.state))
+			if x.code == "" {
+				if err != nil {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			d, ok := fault.DetailOf(err)
+			if !ok || d.Code != x.code || d.Node != x.node || d.Err.Error() != x.want || fault.Retryable(err) || d.Fix == "" {
+				t.Errorf("got %#v", d)
+			}
+		})
+	}
+}
+
+// An outage is waited through, and not for ever.
+func TestOutage(t *testing.T) {
+	const gone = `503 {"errors":["no leader"]}`
+	s := serve(t, map[string][]string{"GET /jobs/" + id: {gone, gone, `200 {"state":"FINISHED"}`}})
+	if end, err := s.client(t).WaitEnd(t.Context(), id); err != nil || end != Finished {
+		t.Errorf("got %s, %v", end, err)
+	}
+	s = serve(t, map[string][]string{"GET /jobs/" + id: {gone}})
+	c := s.client(t)
+	c.outage = 100 * time.Millisecond
+	_, err := c.WaitEnd(t.Context(), id)
+	if code(err) != "flink.unavailable" || !fault.Retryable(err) || !strings.Contains(err.Error(), "for 100ms already: no leader") {
+		t.Errorf("got %v", err)
+	}
+}
