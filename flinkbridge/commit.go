@@ -47,7 +47,9 @@ func commit(ctx context.Context, j *job, values func(*[]byte) bool) error {
 	return nil
 }
 
-func (j *job) within(err error, node string) error { return fault.Within(err, j.Flow, j.Run, node) }
+func (j *job) within(err error, node string) error {
+	return lost(fault.Within(err, j.Flow, j.Run, node))
+}
 
 // collect puts the parts of all bundles into sequences: those of one bundle stay together and in order.
 func (j *job) collect(values func(*[]byte) bool) (*adfv1.Checkpoint, error) {

@@ -16,6 +16,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/protox"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
 	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/activedataflow/adf/fault"
 )
 
 // jobJar is what a job JAR is made of: the runner's classes, the pipeline, its options, and the program that the workers run.
@@ -25,6 +27,23 @@ type jobJar struct {
 	worker   string // path of the program
 	pipeline *pipepb.Pipeline
 	options  map[string]any
+}
+
+// file writes the JAR into a temporary file, which is the caller's to remove.
+func (j *jobJar) file() (path string, err error) {
+	f, err := os.CreateTemp("", j.name+"-*.jar")
+	if err == nil {
+		err = j.write(f)
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+		if err == nil {
+			return f.Name(), nil
+		}
+		os.Remove(f.Name())
+	}
+	return "", &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.jar", Doing: "make the job JAR", Retry: fault.RetryNever, Err: err,
+		Fix: "it is made in " + os.TempDir() + ", and takes as much room as the runner JAR and the program together; $TMPDIR names another folder"}}
 }
 
 // write writes the JAR. The runner's parts are copied as they are packed.

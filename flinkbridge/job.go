@@ -40,6 +40,8 @@ func builder(name string) (Builder, error) {
 
 // spec is what every DoFn carries of the run it belongs to, as JSON.
 type spec struct {
+	// Form is that of the spec itself and of all that travels between DoFns.
+	Form int `json:"form"`
 	// Run is new for every pipeline that is made, and stays through its failures.
 	Run     string            `json:"run"`
 	Flow    string            `json:"flow"`
@@ -47,14 +49,19 @@ type spec struct {
 	Builder string            `json:"builder,omitempty"`
 	Params  map[string]string `json:"params,omitempty"`
 	Staging string            `json:"staging,omitempty"`
-	Lanes   int               `json:"lanes"`
-	Buckets int               `json:"buckets"`
-	Until   Until             `json:"until,omitzero"`
+	// Dir is the folder that relative paths of the flow are meant from.
+	Dir     string `json:"dir,omitempty"`
+	Lanes   int    `json:"lanes"`
+	Buckets int    `json:"buckets"`
+	Until   Until  `json:"until,omitzero"`
 	// Streaming says that the input does not end, and output is committed with each checkpoint.
 	Streaming bool `json:"streaming,omitempty"`
 	// Rewind lets it go on from a savepoint that is behind what its sinks have.
 	Rewind bool `json:"rewind,omitempty"`
 }
+
+// form changes when a worker of an earlier release could not do the work of a pipeline any more, or would do it otherwise.
+const form = 1
 
 // job is a run as this process has it: the flow, and what is counted.
 type job struct {
@@ -130,9 +137,17 @@ func keep(j *job) (forget func()) {
 
 // find gives the job of a spec: the one that this process has, or one that is built as the spec says.
 func find(data []byte) (*job, error) {
+	j, err := look(data)
+	return j, marked(err)
+}
+
+func look(data []byte) (*job, error) {
 	var s spec
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, s.wrong("bridge.form", err, sameRelease)
+	}
+	if s.Form != form {
+		return nil, s.wrong("bridge.form", fmt.Errorf("the pipeline has the form %d, and this worker knows the form %d", s.Form, form), sameRelease)
 	}
 	jobs.Lock()
 	get := jobs.of[s.Run]
@@ -141,8 +156,7 @@ func find(data []byte) (*job, error) {
 		jobs.of[s.Run] = get
 	}
 	jobs.Unlock()
-	j, err := get()
-	return j, marked(err)
+	return get()
 }
 
 // rebuild makes the flow of a spec in a worker.
@@ -155,6 +169,9 @@ func rebuild(ctx context.Context, s spec) (*job, error) {
 	if err != nil {
 		return nil, s.wrong("bridge.builder", fmt.Errorf("%s: %w", s.Builder, err), "let the workers run the program that made the pipeline")
 	}
+	if err := enter(s.Dir); err != nil {
+		slog.Warn("relative paths of the flow lead nowhere: the folder that they are meant from is not on this machine", "folder", s.Dir, "error", err)
+	}
 	var g *adf.Graph
 	if err := task.Guard("", func() error {
 		f, err := b(ctx, s.Params)
@@ -163,7 +180,7 @@ func rebuild(ctx context.Context, s spec) (*job, error) {
 		}
 		return err
 	}); err != nil {
-		return nil, fault.Within(err, s.Flow, s.Run, "")
+		return nil, lost(fault.Within(err, s.Flow, s.Run, ""))
 	}
 	if got := g.Plan.Digest(); got != s.Digest {
 		return nil, s.wrong("bridge.digest", fmt.Errorf("this worker builds the plan %s, and the pipeline was made of %s", got, s.Digest),

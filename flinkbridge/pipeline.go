@@ -56,7 +56,7 @@ func specOf(ctx context.Context, g *adf.Graph, o Options) (spec, error) {
 		return spec{}, err
 	}
 	s := spec{
-		Run: newRunID(), Flow: g.Plan.Flow(), Digest: g.Plan.Digest(), Builder: o.Builder, Params: o.Params, Staging: o.Staging,
+		Form: form, Run: newRunID(), Flow: g.Plan.Flow(), Digest: g.Plan.Digest(), Builder: o.Builder, Params: o.Params, Staging: o.Staging,
 		Lanes: o.Parallelism, Buckets: o.Buckets, Until: o.Until,
 	}
 	if s.Lanes == 0 {

@@ -17,6 +17,7 @@ func Start() {
 		name, value, given := strings.Cut(strings.TrimLeft(arg, "-"), "=")
 		if strings.HasPrefix(arg, "-") && name == "worker" && (!given || value == "true") {
 			flag.Parse()
+			worker.Store(true)
 			serveProfiles()
 			initBeam()
 			os.Exit(1) // a worker does not come here

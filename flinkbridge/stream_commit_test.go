@@ -1,6 +1,7 @@
 package flinkbridge
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/activedataflow/adf/connectors/memory"
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/flinkbridge/rest"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/sinks"
 )
@@ -119,10 +121,8 @@ func TestFork(t *testing.T) {
 		if err == nil || d.Code != "bridge.behind" || fault.Retryable(err) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want that the savepoint is behind: %s", err, want)
 		}
-		if err := finalIn("java.lang.RuntimeException: " + err.Error() + "\n\tat org.apache"); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v of what a cluster shows, want the error", err)
-		} else if d, _ := fault.DetailOf(err); d.Code != "bridge.behind" {
-			t.Errorf("got the code %s, want bridge.behind", d.Code)
+		if d, final := rest.FaultOf("java.lang.RuntimeException: " + err.Error() + "\n\tat org.apache"); !final || d.Code != "bridge.behind" || !strings.Contains(d.Err.Error(), want) {
+			t.Errorf("got %+v of what a cluster shows, want the error", d)
 		}
 	}
 	refused(early, "knows 0 parts of shard 1, and the sink has 3")
@@ -151,10 +151,13 @@ func TestFork(t *testing.T) {
 	}
 }
 
-// TestFinalIn: what is no final error is none.
-func TestFinalIn(t *testing.T) {
-	if err := finalIn("java.lang.RuntimeException: runtime: read [sink.read]\n\tat x"); err != nil {
-		t.Errorf("got %v, want nothing", err)
+// TestMarked: what is no final error is not marked as one.
+func TestMarked(t *testing.T) {
+	if d, final := rest.FaultOf("java.lang.RuntimeException: runtime: read: no [sink.read]\n\tat x"); final || d.Code != "sink.read" {
+		t.Errorf("got %+v, %v", d, final)
+	}
+	if got := marked(context.Canceled); got != context.Canceled {
+		t.Errorf("got %v, want the error as it is", got)
 	}
 	later := &fault.SinkError{Detail: fault.Detail{Code: "sink.commit", Retry: fault.RetryLater, Err: errors.New("busy")}}
 	if got := marked(later); got != error(later) {

@@ -20,6 +20,8 @@ import (
 const (
 	sliceTime  = 40 * time.Millisecond
 	sliceBytes = 4 << 20
+	// flushedBytes is what a slice gathers before it goes on its way, as a payload for each bucket.
+	flushedBytes = sliceBytes / 4
 )
 
 // How long a lane waits when there is nothing to read: twice as long each time. A timer that is set can not be pulled forward.
@@ -190,7 +192,7 @@ func (l *lane) slice() (moved bool, out []pair, err error) {
 			break
 		}
 		l.wait = 0
-		if l.stage.chain.Buffered() >= sliceBytes/4 {
+		if l.stage.chain.Buffered() >= flushedBytes {
 			more, err := l.stage.flush()
 			if err != nil {
 				return false, nil, err

@@ -3,9 +3,12 @@ package flinkbridge
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,6 +27,8 @@ type SubmitOptions struct {
 	Builder string
 	Params  map[string]string
 	Staging string
+	// Dir is the folder that relative paths of the flow are meant from. Workers go there; on a machine that does not have it, such paths lead nowhere.
+	Dir string
 	// Until ends sources that do not end by themselves: the job is a batch job then, as it is when all sources end.
 	Until Until
 
@@ -62,7 +67,7 @@ type Submission struct {
 const entryClass = "org.apache.beam.runners.flink.FlinkPipelineRunner"
 
 // Submit makes a job JAR of a flow, runs it, and waits until all its tasks run, the options that correctness stands on are seen to be in effect, and, for one that does
-// not end, the first checkpoint is complete. A job for which that is not so is cancelled.
+// not end, the first checkpoint is complete. A job for which that is not so is cancelled, and so it is when ctx ends before.
 func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (Submission, error) {
 	g, err := f.Build(ctx)
 	if err != nil {
@@ -74,19 +79,19 @@ func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (
 	if err != nil {
 		return sub, err
 	}
-	if sub.Job, err = d.run(ctx, c, o); err != nil {
-		return sub, fault.Within(err, sub.Flow, sub.Run, "")
+	sub.Job, err = d.run(ctx, c, o)
+	if err == nil {
+		sub.Dashboard = c.DashboardURL(sub.Job)
+		err = d.confirm(ctx, c, sub.Job)
 	}
-	sub.Dashboard = c.DashboardURL(sub.Job)
-	if err = d.confirm(ctx, c, sub.Job); err != nil {
-		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-		defer cancel()
-		if cerr := c.Cancel(background, sub.Job); cerr != nil {
-			err = errors.Join(err, cerr)
-		}
-		return sub, fault.Within(err, sub.Flow, sub.Run, "")
+	if err == nil {
+		return sub, nil
 	}
-	return sub, nil
+	err = fault.Within(err, sub.Flow, sub.Run, "")
+	if left := end(ctx, c, sub.Job); left != nil {
+		err = errors.Join(err, left)
+	}
+	return sub, err
 }
 
 // deployment is a flow ready to be run on a cluster.
@@ -101,6 +106,8 @@ type flinkOptions struct {
 	parallelism, maxParallelism int
 	interval, timeout, pause    time.Duration
 	concurrent                  int
+	bundleTime                  time.Duration
+	bundleSize                  int
 }
 
 func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, err error) {
@@ -123,6 +130,7 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	if d.spec, err = specOf(ctx, g, options); err != nil {
 		return d, err
 	}
+	d.spec.Dir = o.Dir
 	make := bounded
 	if streaming {
 		d.spec.Until, d.spec.Streaming, d.spec.Rewind, make = Until{}, true, o.Rewind, unbounded
@@ -135,7 +143,7 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	if err != nil {
 		return d, err
 	}
-	d.options = optionsFor(o)
+	d.options = optionsFor(o, d.spec)
 	d.jar = &jobJar{name: g.Plan.Flow(), runner: o.RunnerJar, worker: o.Worker, options: d.options.beam(streaming)}
 	if d.jar.worker == "" {
 		if d.jar.worker, err = os.Executable(); err != nil {
@@ -184,10 +192,19 @@ func exactNames(g *adf.Graph) string {
 
 // optionsFor: what a checkpoint has not confirmed waits in as many places as checkpoints may be under way. With too few of them what waits is mixed with what comes
 // later, and lost; so there are more than there can be before one times out.
-func optionsFor(o SubmitOptions) flinkOptions {
+//
+// A bundle is as long as the lanes of a subtask need to read a slice each, and has as many elements as bring mostBundle bytes when the keys of a flush are spread over all buckets.
+func optionsFor(o SubmitOptions, s spec) flinkOptions {
 	concurrent := max(8, int((o.Timeout+o.Interval-1)/o.Interval)+3)
-	return flinkOptions{o.Parallelism, o.MaxParallelism, o.Interval, o.Timeout, o.Interval / 2, concurrent}
+	lanes := (s.Lanes + o.Parallelism - 1) / o.Parallelism
+	return flinkOptions{
+		o.Parallelism, o.MaxParallelism, o.Interval, o.Timeout, o.Interval / 2, concurrent,
+		min(time.Duration(lanes)*sliceTime, time.Second), max(mostBundle*s.Buckets/flushedBytes, 1),
+	}
 }
+
+// mostBundle is how many bytes a bundle is to hold, on Flink's side and in the worker.
+const mostBundle = 8 << 20
 
 // beam gives the options as Beam's runner takes them.
 func (f flinkOptions) beam(streaming bool) map[string]any {
@@ -203,119 +220,80 @@ func (f flinkOptions) beam(streaming bool) map[string]any {
 		"finish_bundle_before_checkpointing":              true, // else output that a checkpoint cuts waits for the next bundle
 		"externalized_checkpoints_enabled":                true,
 		"retain_externalized_checkpoints_on_cancellation": true,
-		"max_bundle_time_mills":                           (2 * sliceTime).Milliseconds(),
-		"max_bundle_size":                                 1000,
+		"max_bundle_time_mills":                           f.bundleTime.Milliseconds(),
+		"max_bundle_size":                                 f.bundleSize,
 	} {
 		options[name] = value
 	}
 	return options
 }
 
-// run uploads the JAR, runs it, and deletes it.
+// run uploads the JAR, runs it, and deletes it. The job may be there although there is an error.
 func (d deployment) run(ctx context.Context, c *rest.Client, o SubmitOptions) (job string, err error) {
-	file, err := os.CreateTemp("", d.spec.Flow+"-*.jar")
+	file, err := d.jar.file()
 	if err != nil {
 		return "", err
 	}
-	defer os.Remove(file.Name())
-	err = d.jar.write(file)
-	if cerr := file.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		return "", &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.jar", Doing: "make the job JAR", Retry: fault.RetryNever, Err: err}}
-	}
-	id, err := c.UploadJar(ctx, file.Name())
-	if err != nil {
-		return "", err
-	}
+	defer os.Remove(file)
+	id, err := c.UploadJar(ctx, file)
 	defer func() {
 		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 		defer cancel()
-		_ = c.DeleteJar(background, id) // one that stays costs room, and nothing else
+		dropJar(background, c, id, filepath.Base(file)) // one that stays costs room, and nothing else
 	}()
-	return c.RunJar(ctx, id, rest.RunJar{EntryClass: entryClass, SavepointPath: o.Savepoint, AllowNonRestored: o.AllowDropped})
+	if err != nil {
+		return "", err
+	}
+	// What Flink has begun goes on when nobody waits for it any more: so it is waited for, and the caller ends the job.
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(startGrace, cancel) })()
+	number := make([]byte, 16)
+	rand.Read(number) // never fails
+	job = hex.EncodeToString(number)
+	_, err = c.RunJar(run, id, rest.RunJar{EntryClass: entryClass, SavepointPath: o.Savepoint, AllowNonRestored: o.AllowDropped, JobID: job})
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return job, refusedState(err, o)
 }
 
-// confirm waits for the job's tasks and its first checkpoint, and compares what is in effect.
-func (d deployment) confirm(ctx context.Context, c *rest.Client, id string) (err error) {
-	ctx, stop := untilFinal(ctx, c, id)
-	defer stop()
-	defer func() {
-		var f *fault.RuntimeError
-		if errors.As(context.Cause(ctx), &f) {
-			err = f
-		}
-	}()
-	j, err := c.WaitRunning(ctx, id)
-	if err != nil {
-		return err
+// startGrace is how long a submission that was interrupted waits for Flink to start the job that it is to end then.
+const startGrace = 30 * time.Second
+
+// dropJar deletes a JAR, by its name when the upload was cut off before the id was known.
+func dropJar(ctx context.Context, c *rest.Client, id, name string) {
+	if id != "" {
+		_ = c.DeleteJar(ctx, id)
+		return
 	}
-	var wrong []string
-	differ := func(name string, got, want any) {
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			wrong = append(wrong, fmt.Sprintf("%s is %v, want %v", name, got, want))
+	jars, err := c.Jars(ctx)
+	if err != nil {
+		return
+	}
+	for _, j := range jars {
+		if j.Name == name {
+			_ = c.DeleteJar(ctx, j.ID)
 		}
 	}
-	config, err := c.JobConfig(ctx, id)
-	if err != nil {
-		return err
-	}
-	differ("parallelism", config.Execution.Parallelism, d.options.parallelism)
-	if !d.spec.Streaming {
-		return d.inEffect(wrong)
-	}
-	differ("the kind of job", j.Plan.Type, "STREAMING")
-	for _, v := range j.Vertices {
-		differ("max_parallelism of "+v.Name, v.MaxParallelism, d.options.maxParallelism)
-	}
-	k, err := c.CheckpointConfig(ctx, id)
-	if err != nil {
-		return err
-	}
-	differ("the mode of checkpoints", k.Mode, "exactly_once")
-	differ("checkpointing_interval in ms", k.Interval, d.options.interval.Milliseconds())
-	differ("checkpoint_timeout_millis", k.Timeout, d.options.timeout.Milliseconds())
-	differ("min_pause_between_checkpoints in ms", k.MinPause, d.options.pause.Milliseconds())
-	differ("num_concurrent_checkpoints", k.MaxConcurrent, d.options.concurrent)
-	if err := d.inEffect(wrong); err != nil {
-		return err
-	}
-	return d.firstCheckpoint(ctx, c, id)
 }
 
-func (d deployment) inEffect(wrong []string) error {
-	if len(wrong) == 0 {
-		return nil
+// refusedState says what to do about a savepoint that Flink does not take.
+func refusedState(err error, o SubmitOptions) error {
+	d, ok := fault.DetailOf(err)
+	if !ok || d.Code != "flink.program" || o.Savepoint == "" {
+		return err
 	}
-	return &fault.RuntimeError{Detail: fault.Detail{
-		Code: "flink.options", Doing: "compare the job's options", Retry: fault.RetryNever, Err: errors.New(strings.Join(wrong, "; ")),
-		Fix: "what the job was given is not in effect: look at the cluster's configuration and at the version of the runner",
-	}}
-}
-
-// firstCheckpoint waits until one is complete. The first one or two often fail while tasks start.
-func (d deployment) firstCheckpoint(ctx context.Context, c *rest.Client, id string) error {
-	for {
-		k, err := c.Checkpoints(ctx, id)
-		if err != nil && !fault.Retryable(err) {
-			return err
-		}
-		if err == nil && k.Counts.Completed > 0 {
-			return nil
-		}
-		j, err := c.Job(ctx, id)
-		if err == nil && j.Status.Ended() {
-			why := "it is " + string(j.Status)
-			if x, err := c.Exceptions(ctx, id); err == nil && x.Root != "" {
-				why = rest.Cause(x.Root)
-			}
-			return &fault.RuntimeError{Detail: fault.Detail{Code: "flink.job", Doing: "wait for the job's first checkpoint", Retry: fault.RetryNever, Err: errors.New(why)}}
-		}
-		select {
-		case <-time.After(200 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	again := *d
+	switch text := d.Err.Error(); {
+	case strings.Contains(text, "allowNonRestoredState"):
+		again.Code = "flink.savepoint.dropped"
+		again.Fix = "the savepoint has state of a step that the flow does not have: put the step back, or let its state go with --allow-dropped"
+	case strings.Contains(text, "Cannot find") && strings.Contains(text, "savepoint"):
+		again.Code, again.Fix = "flink.savepoint.missing", "give the path that adf flink stop or savepoint has printed; every process of the cluster has to see it"
+	default:
+		return err
 	}
+	again.Doing = "go on from " + o.Savepoint
+	return &fault.RuntimeError{Detail: again}
 }

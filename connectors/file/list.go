@@ -25,6 +25,11 @@ type found struct {
 func find(globs []string) ([]found, error) {
 	var all []found
 	for _, glob := range globs {
+		if !filepath.IsAbs(glob) {
+			if _, err := os.Getwd(); err != nil { // else nothing would match, for ever
+				return nil, ioSourceError("list files", glob, err)
+			}
+		}
 		paths, err := doublestar.FilepathGlob(glob, doublestar.WithFailOnIOErrors(), doublestar.WithNoHidden())
 		if err != nil {
 			return nil, ioSourceError("list files", glob, err)

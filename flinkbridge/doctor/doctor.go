@@ -32,6 +32,8 @@ type Wants struct {
 	Answers func(ctx context.Context, address string) error
 	// Worker is the file of the program that TaskManagers' machines run; "" is this one.
 	Worker string
+	// Staging is the directory that workers share, Savepoint what a job is to go on from; "" when there is none.
+	Staging, Savepoint string
 }
 
 // Status is how a check has ended.
@@ -87,6 +89,12 @@ func Examine(ctx context.Context, w Wants) Report {
 		x.features(ctx)
 		x.slots()
 		x.configuration(ctx)
+	}
+	if x.Staging != "" {
+		x.folder("staging", x.Staging, Problem, "")
+	}
+	if x.Savepoint != "" {
+		x.savepoint()
 	}
 	x.pool(ctx)
 	x.worker(ctx)
@@ -247,6 +255,28 @@ func (x *examination) folder(name, dir string, missing Status, fix string) {
 			return
 		}
 		x.say(OK, name, dir, "")
+	}
+}
+
+// savepoint looks for one that is on this machine. What it consists of is Flink's to check.
+func (x *examination) savepoint() {
+	u, err := url.Parse(x.Savepoint)
+	if err != nil || u.Scheme != "file" && u.Scheme != "" || !x.local {
+		x.say(Note, "savepoint", x.Savepoint+": can not be seen from here", "make sure that every process of the cluster sees it")
+		return
+	}
+	const fix = "give the path that adf flink stop or savepoint has printed"
+	info, err := os.Stat(u.Path)
+	if err == nil && info.IsDir() {
+		_, err = os.Stat(u.Path + "/_metadata")
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist) && info != nil:
+		x.say(Problem, "savepoint", x.Savepoint+" has no file _metadata: it is no savepoint, or one that did not come to its end", fix)
+	case err != nil:
+		x.say(Problem, "savepoint", err.Error(), fix)
+	default:
+		x.say(OK, "savepoint", x.Savepoint, "")
 	}
 }
 

@@ -19,14 +19,14 @@ type fitness struct {
 	parallelism          int
 }
 
-func (x *fitness) add(cmd *cobra.Command) {
+func (x *fitness) add(cmd *cobra.Command, parallelism string) {
 	x.parallelism = 1
 	x.connection.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&x.runner, "runner-jar", "", "the runner JAR or job-server JAR, a `FILE`; default: the one that flink up has made")
 	flags.StringVar(&x.pool, "pool", "", "where TaskManagers find their worker pool, `HOST:PORT`; default: that of the cluster of flink up, else "+pool.DefaultAddress)
 	flags.StringVar(&x.worker, "binary", "", "the program that works on the TaskManagers' machines, a `FILE`; default: this one")
-	cli.NumberFlag(cmd, &x.parallelism, 1, "parallelism", "how many slots have to be free")
+	cli.NumberFlag(cmd, &x.parallelism, 1, "parallelism", parallelism)
 	_ = cmd.MarkFlagFilename("runner-jar")
 	_ = cmd.MarkFlagFilename("binary")
 }
@@ -64,7 +64,7 @@ folders for checkpoints and savepoints, that the worker pool answers, and that t
 Each check is ok, a problem with what to do about it, or a note: something to know, or that can not be seen from here. With a problem the exit code is 1.`,
 		Args: cli.Args(0, 0),
 	}
-	x.add(cmd)
+	x.add(cmd, "how many slots have to be free")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		w, closeClient, err := x.wants()
 		if err != nil {

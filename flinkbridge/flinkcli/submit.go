@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -30,11 +31,11 @@ func (f *flink) submitCommand() *cobra.Command {
 tasks run, the options that correctness stands on are in effect, and the first checkpoint is complete. Otherwise the job is cancelled and told why.
 
 A flow whose sources end is a batch job. One with a source that does not end is a streaming job, and goes on until "flink stop"; with --until it is a batch job.
-Paths in a flow are those of the machines that it runs on. Values of --set are part of the job, and Flink shows them: secrets go into the environment
+Relative paths in a flow start at the current folder, on machines that have it; on others they lead nowhere. Values of --set are part of the job, and Flink shows them: secrets go into the environment
 of the workers, and flows refer to it.`,
 	}
 	source := f.Source(cmd)
-	x.add(cmd)
+	x.add(cmd, "the parallelism of the job: how many slots it takes")
 	flags := cmd.Flags()
 	flags.StringVar(&o.Staging, "staging", "", "a `DIR` that all workers share, for output that waits for its commit; default: one in the folder of the cluster of flink up")
 	cli.NumberFlag(cmd, &o.MaxParallelism, 1, "max-parallelism", "what parallelism can ever be; fixed for the flow's life")
@@ -76,16 +77,27 @@ func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkb
 		return err
 	}
 	defer closeClient()
+	if o.Staging, err = x.staging(o.Staging, w.Client); err != nil {
+		return err
+	}
+	w.Staging, w.Savepoint = o.Staging, o.Savepoint
 	if err := doctor.Examine(ctx, w).Err(); err != nil {
 		return err
 	}
 	o.Builder, o.Params, o.RunnerJar, o.Worker, o.Pool, o.Parallelism = builderName, paramsOf(src), w.RunnerJar, x.worker, w.Pool, x.parallelism
-	if o.Staging, err = x.staging(o.Staging, w.Client); err != nil {
-		return err
+	if o.Dir, err = os.Getwd(); err != nil {
+		return &fault.ConfigurationError{Detail: fault.Detail{Code: "flow.folder", Doing: "find the current folder", Retry: fault.RetryNever, Err: err}}
 	}
 	began := time.Now()
 	sub, err := flinkbridge.Submit(ctx, w.Client, flow, o)
 	if err != nil {
+		if errors.Is(err, context.Canceled) && sub.Job != "" && !f.JSON() { // what is told of a signal does not tell of the job
+			if left := leftOf(err); left != nil {
+				fmt.Fprintf(f.Notes(), "%v\n", left)
+			} else {
+				fmt.Fprintf(f.Notes(), "the job %s is cancelled\n", sub.Job)
+			}
+		}
 		return err
 	}
 	kind := "batch"
@@ -115,6 +127,18 @@ func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkb
 		fmt.Fprintf(f.Notes(), "%s finished after %s\n", sub.Flow, time.Since(began).Round(100*time.Millisecond))
 	}
 	fmt.Fprintln(f.Out(), sub.Job)
+	return nil
+}
+
+// leftOf is the part of an error that says that a job may run on; nil when there is none.
+func leftOf(err error) error {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range all.Unwrap() {
+			if d, ok := fault.DetailOf(e); ok && d.Code == "flink.left" {
+				return e
+			}
+		}
+	}
 	return nil
 }
 

@@ -199,3 +199,32 @@ func excerpt(data []byte) string {
 	}
 	return text
 }
+
+// FinalMark begins the text of a worker's error that no retry helps against: Beam makes a text of every error, and Flink starts the job again whatever it says.
+const FinalMark = "in vain to start again: "
+
+// told is an error of a worker or a pool in the words of package fault: kind, text, where, code, fix.
+var (
+	told   = regexp.MustCompile(`(?:^|: )(?:runtime: |((?:runtime|source|sink|configuration) \S+: ))(.*?)( \((?:flow|run|node|split) [^()]*\))? \[([a-z0-9_]+(?:\.[a-z0-9_]+)+)\](?:; (.*))?$`)
+	ofNode = regexp.MustCompile(`node ([^,()]+)`)
+)
+
+// FaultOf is the error in a stack trace, with the code that a worker has given it, and else with "flink.job"; final says that no retry helps against it.
+func FaultOf(trace string) (d fault.Detail, final bool) {
+	d = fault.Detail{Code: "flink.job", Retry: fault.RetryNever}
+	cause := Cause(trace)
+	if cause == "" {
+		return d, false
+	}
+	if _, text, ok := strings.Cut(cause, FinalMark); ok {
+		cause, final = text, true
+	}
+	if m := told.FindStringSubmatch(cause); m != nil {
+		cause, d.Code, d.Fix = m[1]+m[2], m[4], m[5]
+		if node := ofNode.FindStringSubmatch(m[3]); node != nil {
+			d.Node = node[1]
+		}
+	}
+	d.Err = errors.New(cause)
+	return d, final
+}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -183,14 +182,14 @@ func (c *Client) WaitRunning(ctx context.Context, id string) (Job, error) {
 // mostFailures are how often a job may fail while it starts. What is wrong for a moment only, as a worker that a busy machine starts too late, is not so a third time.
 const mostFailures = 3
 
-// Doomed is why a job that was just submitted will come to nothing: it has ended without success, has failed again and again, is given no slots, or has a worker that can not
-// do its work. Otherwise it is nil, also when that can not be seen now.
+// Doomed is why a job that was just submitted will come to nothing: it has ended without success, has failed again and again, is given no slots, or has failed in a way that
+// no retry helps against. Otherwise it is nil, also when that can not be seen now.
 func (c *Client) Doomed(ctx context.Context, id string, s Status) error {
 	if s == Finished {
 		return nil
 	}
 	x, err := c.Exceptions(ctx, id)
-	cause := Cause(x.Root)
+	d, final := FaultOf(x.Root)
 	again := ""
 	switch {
 	case s == Failed || s == Canceled:
@@ -198,33 +197,19 @@ func (c *Client) Doomed(ctx context.Context, id string, s Status) error {
 		return nil
 	case strings.Contains(x.Root, "NoResourceAvailableException"):
 		again = "it gets no slots: "
-	case forGood.MatchString(cause):
+	case final:
 	case len(x.History) >= mostFailures:
 		again = fmt.Sprintf("it has failed %d times: ", len(x.History))
 	default:
 		return nil
 	}
-	if cause == "" {
-		cause = "it is " + string(s)
+	if d.Err == nil {
+		d.Err = errors.New("it is " + string(s))
 	}
-	d := fault.Detail{Code: "flink.job", Connector: "flink", Doing: "start a job", Retry: fault.RetryNever, Fix: "see the exceptions at " + c.DashboardURL(id)}
-	if m := told.FindStringSubmatch(cause); m != nil { // a worker or the pool has said it, in the words of package fault
-		cause, d.Code = m[1]+m[2], m[4]
-		d.Fix = cmp.Or(m[5], d.Fix)
-		if node := ofNode.FindStringSubmatch(m[3]); node != nil {
-			d.Node = node[1]
-		}
-	}
-	d.Err = errors.New(again + cause)
+	d.Err = fmt.Errorf("%s%w", again, d.Err)
+	d.Doing, d.Connector, d.Fix = "start a job", "flink", cmp.Or(d.Fix, "see the exceptions at "+c.DashboardURL(id))
 	return &fault.RuntimeError{Detail: d}
 }
-
-var (
-	told   = regexp.MustCompile(`(?:^|: )(?:runtime: |((?:runtime|source|sink|configuration) \S+: ))(.*?)( \((?:flow|run|node|split) [^()]*\))? \[([a-z0-9_]+(?:\.[a-z0-9_]+)+)\](?:; (.*))?$`)
-	ofNode = regexp.MustCompile(`node ([^,()]+)`)
-	// forGood are the faults of a worker that another attempt does not help.
-	forGood = regexp.MustCompile(`\[bridge\.[a-z_]+\]`)
-)
 
 // Wait asks until it is done. Errors that a retry can help against are waited through, as an outage of the JobManager, for as long as [Config.Outage]; then the last of
 // them is returned. So it is, with the reason, when ctx ends.

@@ -470,7 +470,7 @@ Caused by: java.lang.RuntimeException: %[1]s
 		{"once", "RESTARTING", fmt.Sprintf(harness, file), 1, "", "", ""},
 		{"again and again", "RESTARTING", fmt.Sprintf(harness, file), 3, "file.missing", "flights",
 			"it has failed 3 times: source file: list files: in/*.csv: no such file or directory"},
-		{"a plan of another version", "RUNNING", fmt.Sprintf(harness, digest), 1, "bridge.digest", "",
+		{"a plan of another version", "RUNNING", fmt.Sprintf(harness, FinalMark+digest), 1, "bridge.digest", "",
 			"find the flow of a pipeline: this worker builds the plan df48, and the pipeline was made of 1269"},
 		{"a worker that ends", "RUNNING", fmt.Sprintf(pool, crash), 3, "flink.pool.worker.exited", "",
 			"it has failed 3 times: start worker 58-1: the worker ended before it connected to localhost:39917: exit status 3; its last words: boom: no luck today"},
