@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -487,8 +488,15 @@ func findJava(ctx context.Context, java string) (string, error) {
 	return path, nil
 }
 
-// freePort is one that nobody listens at on this machine right now.
+// freePort is one that nobody listens at on this machine right now. It lies below those that systems give to outgoing connections, if possible: one of these could take
+// it before the process listens, or while it is started again.
 func freePort() (int, error) {
+	for range 20 {
+		port := 10000 + rand.IntN(22000)
+		if l, err := net.Listen("tcp", at(port)); err == nil {
+			return port, l.Close()
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
