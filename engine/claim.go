@@ -61,6 +61,7 @@ func (r *run) admit(ctx context.Context, c *adfv1.Checkpoint) error {
 			sh.NextSeq++
 		}
 	}
+	c.PositionsOnly = false // what was not in it is given up, and what has to be committed is
 	return nil
 }
 
@@ -73,7 +74,7 @@ func sinkState(c *adfv1.Checkpoint, node string) *adfv1.SinkState {
 	return nil
 }
 
-// compareProgress refuses a checkpoint that is behind what its own run committed later.
+// compareProgress refuses a checkpoint that is behind what its own run committed later, and positions that are ahead of what their run has committed.
 func (r *run) compareProgress(ctx context.Context, n *adf.Node, exact sinks.AnyExact, state *adfv1.SinkState, c *adfv1.Checkpoint) error {
 	committer, err := exact.NewCommitter(ctx)
 	if err != nil {
@@ -84,6 +85,14 @@ func (r *run) compareProgress(ctx context.Context, n *adf.Node, exact sinks.AnyE
 		last, err := committer.Progress(ctx, sinks.Shard{Flow: r.flow(), Node: n.Name, Run: sh.Run, Shard: int(sh.Shard)})
 		if err != nil {
 			return fault.Within(err, r.flow(), r.id, n.Name)
+		}
+		if c.PositionsOnly && last < sh.NextSeq-1 {
+			return &fault.RuntimeError{Detail: fault.Detail{
+				Code: "checkpoint.uncommitted", Doing: "compare the checkpoint with the sink", Node: n.Name, Retry: fault.RetryNever,
+				Err: fmt.Errorf("run %s has read on behind %d parts of shard %d, and the sink has %d: the job was killed before it had committed the rest, which only its own checkpoints have",
+					sh.Run, sh.NextSeq, sh.Shard, last+1),
+				Fix: resumeThere + "; or start over with --fresh",
+			}}
 		}
 		if last < sh.NextSeq {
 			continue
@@ -100,17 +109,33 @@ func (r *run) compareProgress(ctx context.Context, n *adf.Node, exact sinks.AnyE
 			state.Pending = nil
 			return nil
 		}
+		fix := "go on from the newest checkpoint"
+		if c.PositionsOnly {
+			fix = resumeThere
+		}
 		return &fault.RuntimeError{Detail: fault.Detail{
 			Code: "checkpoint.behind", Doing: "compare the checkpoint with the sink", Node: n.Name, Retry: fault.RetryNever,
 			Err: fmt.Errorf("epoch %d of run %s knows %d parts of shard %d, and the sink has %d: the checkpoint is an older copy, or another run went on from it", c.Epoch, sh.Run, sh.NextSeq, sh.Shard, last+1),
-			Fix: "go on from the newest checkpoint; or start with --rewind, which repeats the output since this one",
+			Fix: fix + "; or start with --rewind, which repeats the output since this one",
 		}}
 	}
 	return nil
 }
 
+// resumeThere is what helps when a job has ended otherwise than by a stop.
+const resumeThere = "submit the flow to Flink again from the job's last checkpoint (adf flink submit --savepoint), and end it with adf flink stop"
+
 // match compares a checkpoint with the flow, node by node.
 func (r *run) match(c *adfv1.Checkpoint) error {
+	if c.PositionsOnly && !r.AllowDropped {
+		if keyed := r.keyedSteps(); len(keyed) > 0 {
+			return &fault.RuntimeError{Detail: fault.Detail{
+				Code: "checkpoint.elsewhere", Doing: "match the flow with its checkpoint", Retry: fault.RetryNever,
+				Err: fmt.Errorf("epoch %d has the positions of a job of Flink; the state of %s is in the job's savepoint", c.Epoch, strings.Join(keyed, ", ")),
+				Fix: "go on from the savepoint (adf flink submit --savepoint), or give that state up with --allow-dropped: open windows begin anew",
+			}}
+		}
+	}
 	state := map[string]string{} // node → what there is of it
 	for _, s := range c.Sources {
 		state[s.Node] = "source"
@@ -151,6 +176,15 @@ func (r *run) match(c *adfv1.Checkpoint) error {
 		}
 	}
 	return nil
+}
+
+func (r *run) keyedSteps() (names []string) {
+	for _, n := range r.graph.Nodes {
+		if n.Kind == adf.KindKeyed {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }
 
 func article(noun string) string {

@@ -56,14 +56,18 @@ func (f *forks) append(from, to int) {
 	}
 }
 
-func (f *forks) run(dir string, o engine.Options) error {
-	f.t.Helper()
+func (f *forks) flow() *adf.Flow {
 	flow := adf.New("forks")
 	in := adf.From(flow, "events", &memory.Source[event]{Log: f.log, Follow: true})
 	in.To("a", f.a)
 	in.To("b", f.b)
+	return flow
+}
+
+func (f *forks) run(dir string, o engine.Options) error {
+	f.t.Helper()
 	o.Store, o.Until, o.Parallelism = directory(f.t, dir), engine.Idle, 2
-	_, err := engine.Run(f.t.Context(), flow, o)
+	_, err := engine.Run(f.t.Context(), f.flow(), o)
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/fault"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/sinks"
 	"github.com/activedataflow/adf/splits"
 )
@@ -58,6 +59,8 @@ type spec struct {
 	Streaming bool `json:"streaming,omitempty"`
 	// Rewind lets it go on from a savepoint that is behind what its sinks have.
 	Rewind bool `json:"rewind,omitempty"`
+	// Checkpoints is where positions are saved, "" nowhere.
+	Checkpoints string `json:"checkpoints,omitempty"`
 }
 
 // form changes when a worker of an earlier release could not do the work of a pipeline any more, or would do it otherwise.
@@ -66,11 +69,12 @@ const form = 1
 // job is a run as this process has it: the flow, and what is counted.
 type job struct {
 	spec
-	graph    *adf.Graph
-	staging  checkpoint.Store
-	log      *slog.Logger
-	counters map[string]*task.Counters
-	index    atomic.Int64 // of the next stage
+	graph       *adf.Graph
+	staging     checkpoint.Store
+	checkpoints checkpoint.Store // nil without positions
+	log         *slog.Logger
+	counters    map[string]*task.Counters
+	index       atomic.Int64 // of the next stage
 
 	// ctx ends when the run is given up; only a run that this process waits for has one of its own.
 	ctx    context.Context
@@ -80,6 +84,8 @@ type job struct {
 	enumerators cache[*enumerator]
 	lanes       cache[*lane]
 	buckets     cache[*bucket]
+	acks        cache[[]*adfv1.ReadState] // what lanes are to be told, by lane
+	positions   positions
 }
 
 // close closes what is kept.
@@ -193,6 +199,11 @@ func rebuild(ctx context.Context, s spec) (*job, error) {
 		}
 	}
 	j := newJob(ctx, s, g, staging, slog.Default())
+	if s.Checkpoints != "" {
+		if j.checkpoints, err = checkpoint.OpenDirectory(s.Checkpoints); err != nil {
+			return nil, err
+		}
+	}
 	go j.sweep(ctx)
 	return j, nil
 }

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent(),
 		// Prism and the SDK's harness leave these behind when a job is cancelled that has timers or is about to write state.
 		goleak.IgnoreAnyFunction("github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness.(*StateChannel).Send"),
+		goleak.IgnoreAnyFunction("github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness.(*StateChannel).read"),
 		// The harness locks itself out when a stream ends while an instruction closes its writers: closeInstruction holds the lock that
 		// terminateStreamOnError takes again. What closes then stays, and the reader of that stream.
 		goleak.IgnoreAnyFunction("github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/harness.(*ScopedDataManager).Close"),

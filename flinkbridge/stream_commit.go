@@ -59,7 +59,7 @@ func (f *sequenceFn) ProcessElement(ctx context.Context, sp state.Provider, key,
 	if len(c.Parts) > 0 {
 		out = append(out, c)
 	} else if run == j.Run {
-		return nil
+		return f.tell(j, c, emit)
 	}
 	if err := f.Next.Write(sp, binary.BigEndian.AppendUint64([]byte(j.Run), uint64(c.From)+uint64(len(c.Parts)))); err != nil {
 		return err
@@ -68,9 +68,21 @@ func (f *sequenceFn) ProcessElement(ctx context.Context, sp state.Provider, key,
 		if value, err = proto.Marshal(c); err != nil {
 			return err
 		}
-		emit(key, value)
+		emit(keyFor(f.Node, key), value)
 	}
-	return nil
+	return f.tell(j, c, emit)
+}
+
+// tell tells where the shard stands.
+func (f *sequenceFn) tell(j *job, c *adfv1.Committable, emit func([]byte, []byte)) error {
+	if j.Checkpoints == "" {
+		return nil
+	}
+	p, err := piece(pieceShard, int(c.Shard), &adfv1.SinkState{
+		Node: f.Node, Shards: []*adfv1.ShardState{{Shard: c.Shard, Run: j.Run, NextSeq: c.From + int64(len(c.Parts))}},
+	})
+	emit(p.key, p.value)
+	return err
 }
 
 // seal ends the sequence of the run before, from whose savepoint this one goes on, by an empty part. When that is committed the target shows that somebody went on from
@@ -135,6 +147,11 @@ func (f *stableFn) FinishBundle(ctx context.Context) error {
 		return nil
 	}
 	return alone(ctx, f.Job, func(ctx context.Context, j *job) error {
+		if j.checkpoints != nil {
+			if _, err := j.owned(ctx); err != nil {
+				return err
+			}
+		}
 		return j.within(j.commitAll(ctx, f.Node, waiting), f.Node)
 	})
 }

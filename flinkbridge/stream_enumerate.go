@@ -60,12 +60,29 @@ func (f *discoverFn) OnTimer(
 	if err != nil {
 		return err
 	}
+	first := len(data) == 0
+	var from *adfv1.SourceState // of a checkpoint
+	if first {
+		if from, err = j.starting(ctx, f.Node); err == nil && from != nil {
+			data, err = startingState(from)
+		}
+		if err != nil {
+			return j.failing(err, f.Node)
+		}
+	}
 	e, err := f.take(j, data)
 	if err != nil {
 		return j.failing(err, f.Node)
 	}
 	f.held = e
-	first := len(data) == 0
+	var promised *int64
+	if from != nil {
+		promised = from.WatermarkMs
+		for i, s := range from.Splits {
+			g := &e.given[i%e.lanes]
+			g.splits = append(g.splits, s)
+		}
+	}
 	given, err := e.ask(ctx)
 	if err != nil {
 		return j.failing(err, f.Node)
@@ -79,7 +96,7 @@ func (f *discoverFn) OnTimer(
 		if !g.told {
 			continue
 		}
-		value, err := proto.Marshal(&adfv1.SourceState{Node: f.Node, Splits: g.splits})
+		value, err := proto.Marshal(&adfv1.SourceState{Node: f.Node, Splits: g.splits, WatermarkMs: promised})
 		if err != nil {
 			return err
 		}
@@ -89,18 +106,22 @@ func (f *discoverFn) OnTimer(
 		}
 		emit(keyFor(f.Node, laneKey(f.Node, i)), append([]byte{more}, value...))
 	}
-	if err := e.call(emit); err != nil {
-		return err
-	}
 	if e.changed || first {
 		snapshot, err := e.snapshot(ctx)
 		if err != nil {
 			return j.failing(err, f.Node)
 		}
 		e.token, e.changed = newToken(), false
-		if err := f.State.Write(sp, append(e.token[:len(e.token):len(e.token)], snapshot...)); err != nil {
+		data = append(e.token[:len(e.token):len(e.token)], snapshot...)
+		if err := f.State.Write(sp, data); err != nil {
 			return err
 		}
+		if err := e.tell(data, emit); err != nil {
+			return err
+		}
+	}
+	if err := e.call(data, emit); err != nil {
+		return err
 	}
 	wait, hold := tickLater, far
 	if e.looking() {
@@ -246,20 +267,56 @@ func (e *enumerator) ask(ctx context.Context) ([]gift, error) {
 	return given, err
 }
 
-// callEvery is how often the shards of all sinks are called.
+// callEvery is how often everybody is called who has something to say to where the flow stands.
 const callEvery = 5 * time.Second
 
-// call calls all shards of all exactly-once sinks. The flow's first source does it, since something is always at work there.
-func (e *enumerator) call(emit func([]byte, []byte)) error {
-	if now := time.Now(); e.node == e.job.graph.Nodes[0] && now.Sub(e.called) >= callEvery {
-		e.called = now
-		return e.job.eachShard(func(n *adf.Node, shard int) error {
-			value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name})
-			emit(bucketKey(n.Name, shard), value)
-			return err
-		})
+// call calls all shards of all exactly-once sinks, which the flow's first source does, since something is always at work there; and, when positions are
+// saved, the source's lanes.
+func (e *enumerator) call(data []byte, emit func([]byte, []byte)) error {
+	now := time.Now()
+	if now.Sub(e.called) < callEvery {
+		return nil
 	}
-	return nil
+	e.called = now
+	if e.job.Checkpoints != "" {
+		for i := range e.lanes {
+			emit(keyFor(e.node.Name, laneKey(e.node.Name, i)), nil)
+		}
+		if err := e.tell(data, emit); err != nil {
+			return err
+		}
+	}
+	if e.node != e.job.graph.Nodes[0] {
+		return nil
+	}
+	return e.job.eachShard(func(n *adf.Node, shard int) error {
+		value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name})
+		emit(bucketKey(n.Name, shard), value)
+		return err
+	})
+}
+
+// tell tells where the enumerator stands.
+func (e *enumerator) tell(data []byte, emit func([]byte, []byte)) error {
+	if e.job.Checkpoints == "" {
+		return nil
+	}
+	s := &adfv1.SourceState{}
+	if err := proto.Unmarshal(data[8:], s); err != nil {
+		return err
+	}
+	p, err := piece(pieceEnumerator, 0, &adfv1.SourceState{Node: e.node.Name, EnumeratorVersion: s.EnumeratorVersion, Enumerator: s.Enumerator})
+	emit(p.key, p.value)
+	return err
+}
+
+// startingState is the state of a source that goes on from a checkpoint, behind a token.
+func startingState(from *adfv1.SourceState) ([]byte, error) {
+	s := &adfv1.SourceState{Node: from.Node, EnumeratorVersion: from.EnumeratorVersion, Enumerator: from.Enumerator}
+	if len(from.Splits) > 0 {
+		s.WatermarkMs = proto.Int64(0)
+	}
+	return proto.MarshalOptions{}.MarshalAppend(newToken(), s)
 }
 
 func (e *enumerator) looking() bool {

@@ -37,8 +37,11 @@ type laneFn struct {
 
 	State state.Value[[]byte] // adfv1.SourceState; Enumerator is the token
 	Poll  timers.ProcessingTime
+	// Acknowledged says that the lane's reader is told of completed checkpoints.
+	Acknowledged bool
 
-	held map[string]*lane
+	held  map[string]*lane
+	moved map[int]*adfv1.SourceState // where lanes stand that have moved in this bundle, when somebody wants to know
 }
 
 // lane is a reader that this process has.
@@ -48,14 +51,26 @@ type lane struct {
 	read  *task.Read
 	token []byte
 	wait  time.Duration
+	told  bool // somebody was told where it stands
 }
 
 func (l *lane) close() error { return l.stage.end() }
 
 // ProcessElement takes what was assigned to the lane, into its state; the next timer takes it up.
-func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.Provider, _, assigned []byte, _ func([]byte, []byte)) error {
+func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.Provider, key, assigned []byte, _ func([]byte, []byte)) error {
 	data, there, err := f.State.Read(sp)
 	if err != nil {
+		return err
+	}
+	j, err := find(f.Job)
+	if err != nil {
+		return err
+	}
+	if len(assigned) == 0 { // a call
+		if s := (&adfv1.SourceState{}); there && f.moved[laneOf(key)] == nil {
+			err = proto.Unmarshal(data, s)
+			f.tell(j, key, s)
+		}
 		return err
 	}
 	s, added := &adfv1.SourceState{}, &adfv1.SourceState{}
@@ -63,6 +78,9 @@ func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.
 		return err
 	}
 	s.Splits = append(s.Splits, added.Splits...)
+	if !there {
+		s.WatermarkMs = added.WatermarkMs // what the source had promised before
+	}
 	s.EnumeratorVersion = 1 - uint32(assigned[0]) // 1: nothing more comes
 	s.Enumerator = newToken()                     // a lane that is open does not know of them
 	if data, err = proto.Marshal(s); err != nil {
@@ -71,6 +89,7 @@ func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.
 	if err := f.State.Write(sp, data); err != nil {
 		return err
 	}
+	f.tell(j, key, s)
 	if !there {
 		f.Poll.Set(tp, time.Now(), timers.WithOutputTimestamp(longAgo))
 	}
@@ -95,6 +114,13 @@ func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provi
 	if err != nil {
 		return j.failing(err, f.Node)
 	}
+	if f.Acknowledged {
+		if done, ok := j.acks.take(l.key); ok {
+			if err := l.read.CheckpointComplete(l.stage.ctx, done); err != nil {
+				return j.failing(err, f.Node)
+			}
+		}
+	}
 	moved, out, err := l.slice()
 	if err != nil {
 		return j.failing(err, f.Node)
@@ -113,12 +139,52 @@ func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provi
 		if err := f.State.Write(sp, data); err != nil {
 			return err
 		}
+		f.tell(j, key, s)
+	} else if !l.told { // perhaps nobody was when the job went on from here
+		f.tell(j, key, s)
 	}
+	l.told = true
 	f.Poll.Set(tp, now.Add(l.wait), timers.WithOutputTimestamp(holding(watermark)))
 	l.stage.count(ctx)
 	send(out, emit)
 	return nil
 }
+
+// tell notes where a lane stands, to be told at the end of the bundle.
+func (f *laneFn) tell(j *job, key []byte, s *adfv1.SourceState) {
+	if !f.Acknowledged && j.Checkpoints == "" {
+		return
+	}
+	if f.moved == nil {
+		f.moved = map[int]*adfv1.SourceState{}
+	}
+	f.moved[laneOf(key)] = &adfv1.SourceState{Node: f.Node, Splits: s.Splits, WatermarkMs: s.WatermarkMs}
+}
+
+// told gives what is told of the lanes that have moved.
+func (f *laneFn) told(j *job) (out []pair, err error) {
+	for i, s := range f.moved {
+		if f.Acknowledged {
+			value, err := proto.Marshal(s)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, pair{keyFor(acknowledgeName(f.Node), laneKey(f.Node, i)), value})
+		}
+		if j.Checkpoints != "" {
+			p, err := piece(pieceLane, i, s)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, p)
+		}
+	}
+	clear(f.moved)
+	return out, nil
+}
+
+// acknowledgeName stands for the step that tells a source's lanes of completed checkpoints; no node has it.
+func acknowledgeName(source string) string { return "#acknowledge " + source }
 
 // holding is the timestamp that holds a watermark.
 func holding(watermark int64) time.Time {
@@ -213,9 +279,20 @@ func (l *lane) slice() (moved bool, out []pair, err error) {
 	return true, append(out, more...), err
 }
 
-// FinishBundle keeps the lanes for the next time.
-func (f *laneFn) FinishBundle(context.Context, func([]byte, []byte)) error {
+// FinishBundle keeps the lanes for the next time, and tells where they stand.
+func (f *laneFn) FinishBundle(_ context.Context, emit func([]byte, []byte)) error {
 	var all []error
+	if len(f.moved) > 0 {
+		j, err := find(f.Job)
+		if err != nil {
+			return err
+		}
+		out, err := f.told(j)
+		if err != nil {
+			return err
+		}
+		send(out, emit)
+	}
 	for name, l := range f.held {
 		for _, old := range l.stage.job.lanes.put(name, l, time.Minute) {
 			all = append(all, old.close())

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,8 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/engine"
+	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 	"github.com/activedataflow/adf/sinks"
@@ -43,6 +46,10 @@ type SubmitOptions struct {
 	Lanes int
 	// Buckets is, for a batch job, how many buckets keys are spread over; 0 means what the plan says. A job that does not end has the plan's.
 	Buckets int
+
+	// Checkpoints is a directory with the flow's checkpoints, as engine runs have them, which the workers share; "" is none. A job that is not resumed from a savepoint goes on from
+	// the positions there; and with each checkpoint the job saves its own, so that a run of the engine can go on from them. Keyed state does not go along.
+	Checkpoints string
 
 	// Interval is how far checkpoints are apart (0: 10 s), Timeout how long one may take (0: 10 min): at least as long as the longest outage of a target that the
 	// job is to ride out. Only for jobs that do not end.
@@ -78,6 +85,9 @@ func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (
 	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming}
 	if err != nil {
 		return sub, err
+	}
+	if err := o.takeOver(ctx, g, d.spec.Run); err != nil {
+		return sub, fault.Within(err, sub.Flow, sub.Run, "")
 	}
 	sub.Job, err = d.run(ctx, c, o)
 	if err == nil {
@@ -133,7 +143,9 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	d.spec.Dir = o.Dir
 	make := bounded
 	if streaming {
-		d.spec.Until, d.spec.Streaming, d.spec.Rewind, make = Until{}, true, o.Rewind, unbounded
+		d.spec.Until, d.spec.Streaming, d.spec.Rewind, d.spec.Checkpoints, make = Until{}, true, o.Rewind, o.Checkpoints, unbounded
+	} else if o.Checkpoints != "" {
+		return d, fault.Config(fault.Violation{Path: "options.checkpoints", Got: "a batch job", Want: "a flow with a source that does not end", Code: "bridge.options"})
 	}
 	var p *beam.Pipeline
 	if p, err = make(d.spec, g); err != nil {
@@ -152,6 +164,20 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	}
 	d.jar.pipeline, err = translate(ctx, d.spec, p, env)
 	return d, err
+}
+
+// takeOver claims the flow for the job.
+func (o SubmitOptions) takeOver(ctx context.Context, g *adf.Graph, run string) error {
+	if o.Checkpoints == "" {
+		return nil
+	}
+	store, err := checkpoint.OpenDirectory(o.Checkpoints)
+	if err != nil {
+		return err
+	}
+	return engine.TakeOver(ctx, g, run, o.Savepoint != "", engine.Options{
+		Store: store, Retain: 3, Retries: tries - 1, Rewind: o.Rewind, AllowDropped: o.AllowDropped, Log: slog.Default(),
+	})
 }
 
 func (o SubmitOptions) check(g *adf.Graph) error {

@@ -162,11 +162,11 @@ func stepName(t *pipepb.PTransform) string {
 	return strings.Join(parts, "/")
 }
 
-// requireStable marks the commit steps.
+// requireStable marks the steps that hear of completed checkpoints.
 func requireStable(p *pipepb.Pipeline) error {
 	marked := false
 	for name, t := range p.Components.Transforms {
-		if t.GetSpec().GetUrn() != graphx.URNParDo || !strings.HasSuffix(name, "/"+commitStep) {
+		if t.GetSpec().GetUrn() != graphx.URNParDo || !stableSteps[name[strings.LastIndexByte(name, '/')+1:]] {
 			continue
 		}
 		payload := &pipepb.ParDoPayload{}

@@ -21,20 +21,27 @@ func TestNames(t *testing.T) {
 	for _, c := range []struct {
 		plan          func(spec, *adf.Graph) (*beam.Pipeline, error)
 		streaming     bool
+		checkpoints   string
 		steps, inputs string
 	}{
-		{bounded, false, "commit/all commit/commit commit/from count commit/from numbers commit/group count/from numbers count/group count/process " +
+		{bounded, false, "", "commit/all commit/commit commit/from count commit/from numbers commit/group count/from numbers count/group count/process " +
 			"numbers/enumerate numbers/read start", ""},
-		{unbounded, true, "clock count/from numbers count/process numbers/discover numbers/from clock numbers/from discover numbers/read " +
-			"out/all out/commit out/from discover out/from numbers out/sequence " +
-			"start windows/all windows/commit windows/from count windows/from discover windows/sequence",
+		{unbounded, true, "", "clock count/from numbers count/process numbers/discover numbers/from clock numbers/from discover numbers/read " +
+			"out/all out/commit out/from discover out/from numbers out/from sequence out/sequence " +
+			"start windows/all windows/commit windows/from count windows/from discover windows/from sequence windows/sequence",
 			"→ count/process, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence"},
+		// What saves positions is there besides, and changes no other name.
+		{unbounded, true, "checkpoints", "clock count/from numbers count/process flow.positions/all flow.positions/save numbers/discover numbers/discover to positions " +
+			"numbers/from clock numbers/from discover numbers/read numbers/read to positions " +
+			"out/all out/commit out/from discover out/from numbers out/from sequence out/sequence out/sequence to positions " +
+			"start windows/all windows/commit windows/from count windows/from discover windows/from sequence windows/sequence windows/sequence to positions",
+			"→ count/process, → flow.positions/save, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence"},
 	} {
 		s, err := specOf(t.Context(), g, Options{Parallelism: 2, Until: Until{Idle: true}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Streaming = c.streaming
+		s.Streaming, s.Checkpoints = c.streaming, c.checkpoints
 		p, err := c.plan(s, g)
 		if err != nil {
 			t.Fatal(err)

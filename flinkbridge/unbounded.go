@@ -30,7 +30,13 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 	}
 	ticking := beam.ParDo(root.Scope("clock"), clock, beam.Impulse(root.Scope("start")))
 	outputs := map[string]beam.PCollection{}
-	var first beam.PCollection // of what the first source's discover gives
+	var first beam.PCollection    // of what the first source's discover gives
+	var places []beam.PCollection // of where everything stands
+	tells := func(scope beam.Scope, from string, c beam.PCollection) {
+		if s.Checkpoints != "" {
+			places = append(places, beam.ParDo(scope.Scope(from+" to positions"), &routeFn{To: positionsName}, c))
+		}
+	}
 	for _, n := range g.Nodes {
 		scope := root.Scope(n.Name)
 		switch n.Kind {
@@ -44,7 +50,14 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			}
 			outputs[n.Name] = beam.ParDo(scope.Scope("read"), &laneFn{
 				Job: data, Node: n.Name, State: state.MakeValueState[[]byte]("lane"), Poll: timers.InProcessingTime("poll"),
+				Acknowledged: acknowledges(n),
 			}, beam.ParDo(scope.Scope("from discover"), &routeFn{To: n.Name}, found))
+			if acknowledges(n) {
+				beam.ParDo0(scope.Scope(acknowledgeStep), &acknowledgeFn{Job: data, Node: n.Name, Keyed: state.MakeValueState[[]byte]("keyed")},
+					beam.ParDo(scope.Scope("read to acknowledge"), &routeFn{To: acknowledgeName(n.Name)}, outputs[n.Name]))
+			}
+			tells(scope, "discover", found)
+			tells(scope, "read", outputs[n.Name])
 		case adf.KindKeyed:
 			var fn any = &windowFn{
 				Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
@@ -64,14 +77,26 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			numbered := beam.ParDo(scope.Scope("sequence"), &sequenceFn{
 				Job: data, Node: n.Name, Next: state.MakeValueState[[]byte]("next"),
 			}, route(scope, g, n.Name, outputs, beam.ParDo(scope.Scope("from discover"), &routeFn{To: n.Name}, first)))
-			beam.ParDo0(scope.Scope(commitStep), &stableFn{Job: data, Node: n.Name, Keyed: state.MakeValueState[[]byte]("keyed")}, numbered)
+			beam.ParDo0(scope.Scope(commitStep), &stableFn{Job: data, Node: n.Name, Keyed: state.MakeValueState[[]byte]("keyed")},
+				beam.ParDo(scope.Scope("from sequence"), &routeFn{To: n.Name}, numbered))
+			tells(scope, "sequence", numbered)
 		}
+	}
+	if len(places) > 0 {
+		scope := root.Scope("flow.positions")
+		beam.ParDo0(scope.Scope(positionsStep), &positionsFn{Job: data, Keyed: state.MakeValueState[[]byte]("keyed")}, beam.Flatten(scope.Scope("all"), places...))
 	}
 	return p, nil
 }
 
-// commitStep is the step whose input has to be stable.
-const commitStep = "commit"
+// The steps whose input has to be stable: they hear of completed checkpoints.
+const (
+	commitStep      = "commit"
+	acknowledgeStep = "acknowledge"
+	positionsStep   = "save"
+)
+
+var stableSteps = map[string]bool{commitStep: true, acknowledgeStep: true, positionsStep: true}
 
 // behind is by how much the watermark of a keyed step trails that of the runner: the steps before it may give results so late.
 func behind(g *adf.Graph, n *adf.Node) int64 {

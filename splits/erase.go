@@ -37,6 +37,14 @@ func (e *erased[T, S]) NotReplayable() string {
 	return ""
 }
 
+// Acknowledges passes on whether the source's readers want CheckpointComplete, if it has that method; they are told when it does not say.
+func (e *erased[T, S]) Acknowledges() bool {
+	if s, ok := e.src.(interface{ Acknowledges() bool }); ok {
+		return s.Acknowledges()
+	}
+	return true
+}
+
 func (e *erased[T, S]) NewEnumerator(ctx context.Context, ec AnyEnumeratorContext, restored *State) (AnyEnumerator, error) {
 	tc := &typedContext[S]{any: ec, codec: e.src.Codec()}
 	enum, err := e.src.Enumerator(ctx, tc, restored)

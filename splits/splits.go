@@ -109,7 +109,8 @@ type Reader[T any, S Split] interface {
 	// Snapshot gives every split that has not ended, at the position after the last batch that was polled of it.
 	Snapshot() ([]S, error)
 	// CheckpointComplete says that the given splits, as a snapshot had them, are part of a completed checkpoint: the
-	// place to acknowledge input at its system. It comes at least once, possibly in another process.
+	// place to acknowledge input at its system. It comes at least once, possibly in another process. A Source whose readers have nothing to do
+	// there says so by a method Acknowledges() bool that gives false: on a cluster each call costs something.
 	CheckpointComplete(ctx context.Context, done []S) error
 	Close() error
 }

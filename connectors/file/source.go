@@ -148,6 +148,9 @@ func (s *Source[T]) infer() (*row.Schema, error) {
 // Schemaless says that a flow in a file must declare a schema, or say infer.
 func (s *Source[T]) Schemaless() bool { return true }
 
+// Acknowledges is false: files do not hear of what has been read.
+func (s *Source[T]) Acknowledges() bool { return false }
+
 // Boundedness is Unbounded for a source that watches.
 func (s *Source[T]) Boundedness() splits.Boundedness {
 	if s.Watch > 0 {

@@ -113,6 +113,9 @@ func (s *Source[T]) build() (*made[T], error) {
 	return m, nil
 }
 
+// Acknowledges is false: there is nobody to be told.
+func (s *Source[T]) Acknowledges() bool { return false }
+
 // Boundedness is Bounded when the number of records is.
 func (s *Source[T]) Boundedness() splits.Boundedness {
 	if s.Records > 0 {

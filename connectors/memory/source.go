@@ -61,6 +61,9 @@ func (s *Source[T]) input() *Log[T] {
 	return s.log
 }
 
+// Acknowledges says whether somebody wants to know of completed checkpoints.
+func (s *Source[T]) Acknowledges() bool { return s.Acknowledged != nil }
+
 // Boundedness is Unbounded when the source follows its input.
 func (s *Source[T]) Boundedness() splits.Boundedness {
 	if s.Follow {

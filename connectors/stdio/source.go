@@ -97,6 +97,9 @@ const name = "stdin"
 // Schemaless says that a flow in a file must declare a schema, or say infer.
 func (s *Source[T]) Schemaless() bool { return true }
 
+// Acknowledges is false: there is nobody to be told.
+func (s *Source[T]) Acknowledges() bool { return false }
+
 // Boundedness is Bounded: the input ends.
 func (s *Source[T]) Boundedness() splits.Boundedness { return splits.Bounded }
 

@@ -23,8 +23,8 @@ import (
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 )
 
-// Version is the version of the checkpoint form that this package writes.
-const Version = 1
+// Version is the version of the checkpoint form that this package writes. Version 2 has positions_only, which a reader must not pass over.
+const Version = 2
 
 // Session is one run's hold on one flow. It is used from one goroutine at a time, but for NewBlob and reads, which may
 // go on beside it.

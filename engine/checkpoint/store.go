@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/activedataflow/adf/fault"
+	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 )
 
 // Store keeps the epochs and blobs of flows. It is safe for concurrent use, also by several processes on the same place.
@@ -32,6 +33,29 @@ type Store interface {
 	Blobs(ctx context.Context, flow string) ([]string, error)
 	// RemoveBlob removes a blob; one that is not there is no error.
 	RemoveBlob(ctx context.Context, flow, name string) error
+}
+
+// Newest reads the newest checkpoint of a flow without claiming it; nil when there is none.
+func Newest(ctx context.Context, store Store, flow string) (*adfv1.Checkpoint, error) {
+	for {
+		epochs, err := store.Epochs(ctx, flow)
+		if err != nil || len(epochs) == 0 {
+			return nil, err
+		}
+		newest := epochs[len(epochs)-1]
+		content, err := store.ReadEpoch(ctx, flow, newest)
+		if errors.Is(err, ErrNotFound) {
+			continue // there is a newer one now
+		}
+		if err != nil {
+			return nil, err
+		}
+		cp, err := Decode(content)
+		if err != nil {
+			return nil, (&Session{flow: flow}).unreadable(newest, err)
+		}
+		return cp, nil
+	}
 }
 
 // Sweeper is a store that can remove by age: for runtimes with checkpoints of their own, whose runs leave things under names that nobody claims any more.

@@ -3,6 +3,7 @@ package checkpoint_test
 import (
 	"encoding/binary"
 	"flag"
+	"fmt"
 	"hash/crc32"
 	"os"
 	"path/filepath"
@@ -18,14 +19,15 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file of the present version, if there is none")
 
-// every has something in every field of version 1.
-func every() *adfv1.Checkpoint {
+// every has something in every field of a version.
+func every(version uint32) *adfv1.Checkpoint {
 	newest := int64(1_357_034_400_000)
 	r := func(blob string, offset int64) *adfv1.BlobRange {
 		return &adfv1.BlobRange{Blob: blob, Offset: offset, Length: 1000, Crc: 0xdeadbeef}
 	}
 	return &adfv1.Checkpoint{
-		Version: 1, Flow: "flights", Run: "20130101-1234", Epoch: 42, SavedAtMs: 1_357_000_000_000, PlanDigest: "sha256:0123", Claim: true,
+		PositionsOnly: version >= 2,
+		Version:       version, Flow: "flights", Run: "20130101-1234", Epoch: 42, SavedAtMs: 1_357_000_000_000, PlanDigest: "sha256:0123", Claim: true,
 		Finished: true, FinishedAtMs: 1_357_000_000_001,
 		Sources: []*adfv1.SourceState{{
 			Node: "flights", EnumeratorVersion: 1, Enumerator: []byte(`{"known":["a.csv"]}`),
@@ -49,10 +51,16 @@ func every() *adfv1.Checkpoint {
 	}
 }
 
-// TestGolden reads what every released version has written, and writes the present one as it was.
+// TestGolden reads what every released version has written, and writes it as it was.
 func TestGolden(t *testing.T) {
-	path := filepath.Join("testdata", "checkpoint-v1.bin")
-	content, err := checkpoint.Encode(every())
+	for version := uint32(1); version <= checkpoint.Version; version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) { golden(t, version) })
+	}
+}
+
+func golden(t *testing.T, version uint32) {
+	path := filepath.Join("testdata", fmt.Sprintf("checkpoint-v%d.bin", version))
+	content, err := checkpoint.Encode(every(version))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,11 +77,11 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !proto.Equal(got, every()) {
-		t.Errorf("version 1 is read as\n%s", prototext.Format(got))
+	if !proto.Equal(got, every(version)) {
+		t.Errorf("version %d is read as\n%s", version, prototext.Format(got))
 	}
 	if string(golden) != string(content) {
-		t.Error("the form of version 1 has changed: a new form needs a new version")
+		t.Errorf("the form of version %d has changed: a new form needs a new version", version)
 	}
 }
 
@@ -85,7 +93,7 @@ func forged(body []byte) []byte {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	good, err := checkpoint.Encode(every())
+	good, err := checkpoint.Encode(every(checkpoint.Version))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,8 +114,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{good[:len(good)-1], "checksum does not match"},
 		{append(good[:len(good):len(good)], 0), "checksum does not match"},
 		{forged([]byte{0xff}), "proto"},
-		{version(0), "got version 0 of the checkpoint form, want at most 1: it was saved by another release"},
-		{version(2), "got version 2 of the checkpoint form, want at most 1: it was saved by another release"},
+		{version(0), "got version 0 of the checkpoint form, want at most 2: it was saved by another release"},
+		{version(3), "got version 3 of the checkpoint form, want at most 2: it was saved by another release"},
 	} {
 		if _, err := checkpoint.Decode(c.content); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%.20q: got %v, want %q", c.content, err, c.want)
@@ -125,7 +133,7 @@ func TestDecodeRefuses(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	good, err := checkpoint.Encode(every())
+	good, err := checkpoint.Encode(every(checkpoint.Version))
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -43,6 +43,7 @@ of the workers, and flows refer to it.`,
 	cli.DurationFlag(cmd, &o.Interval, "interval", "how far checkpoints are apart")
 	cli.DurationFlag(cmd, &o.Timeout, "timeout", "how long a checkpoint may take: at least as long as the longest outage of a target that is to be ridden out")
 	flags.StringVar(&until, "until", "", "end endless sources: idle, a `DURATION` or records=N")
+	flags.StringVar(&o.Checkpoints, "checkpoints", "", "save positions in `DIR`, which all workers share, as adf run does, and go on from those there; default: none are saved")
 	flags.StringVar(&o.Savepoint, "savepoint", "", "go on from the savepoint or checkpoint at `PATH`")
 	flags.BoolVar(&o.AllowDropped, "allow-dropped", false, "drop state of the savepoint that no step of the flow wants")
 	flags.BoolVar(&o.Rewind, "rewind", false, "go on from a savepoint that is behind what the sinks have: output since then is repeated")
@@ -79,6 +80,11 @@ func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkb
 	defer closeClient()
 	if o.Staging, err = x.staging(o.Staging, w.Client); err != nil {
 		return err
+	}
+	if o.Checkpoints != "" {
+		if o.Checkpoints, err = filepath.Abs(o.Checkpoints); err != nil {
+			return err
+		}
 	}
 	w.Staging, w.Savepoint = o.Staging, o.Savepoint
 	if err := doctor.Examine(ctx, w).Err(); err != nil {

@@ -290,7 +290,7 @@ func anotherRelease(t *testing.T, open func() checkpoint.Store) {
 	must(t, store.CreateEpoch(ctx, flow, 1, content))
 	_, _, err = checkpoint.Open(ctx, open(), flow, "run-2", checkpoint.Options{})
 	isFault(t, err, "checkpoint.version")
-	golden(t, err, "runtime: read checkpoint: epoch 1: got version 2 of the checkpoint form, want at most 1: it was saved by another release "+
+	golden(t, err, "runtime: read checkpoint: epoch 1: got version 3 of the checkpoint form, want at most 2: it was saved by another release "+
 		"(flow flow, run run-2) [checkpoint.version]; go on with the release that saved it, or start over with --fresh")
 }
 

@@ -43,7 +43,10 @@ type Checkpoint struct {
 	Keyed    []*KeyedState  `protobuf:"bytes,10,rep,name=keyed,proto3" json:"keyed,omitempty"`
 	Sinks    []*SinkState   `protobuf:"bytes,11,rep,name=sinks,proto3" json:"sinks,omitempty"`
 	// When the input came to its end, in milliseconds since the Unix epoch; with finished.
-	FinishedAtMs  int64 `protobuf:"varint,12,opt,name=finished_at_ms,json=finishedAtMs,proto3" json:"finished_at_ms,omitempty"`
+	FinishedAtMs int64 `protobuf:"varint,12,opt,name=finished_at_ms,json=finishedAtMs,proto3" json:"finished_at_ms,omitempty"`
+	// The rest of the flow's state is kept by the runtime that saved this: the state of keyed steps is not in here, and of exactly-once sinks there is
+	// how many parts each shard has handed over, but not the parts. Since version 2.
+	PositionsOnly bool `protobuf:"varint,13,opt,name=positions_only,json=positionsOnly,proto3" json:"positions_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -160,6 +163,13 @@ func (x *Checkpoint) GetFinishedAtMs() int64 {
 		return x.FinishedAtMs
 	}
 	return 0
+}
+
+func (x *Checkpoint) GetPositionsOnly() bool {
+	if x != nil {
+		return x.PositionsOnly
+	}
+	return false
 }
 
 // SourceState is one source: what its enumerator knows, and the splits its readers have.
@@ -775,7 +785,7 @@ var File_adf_v1_checkpoint_proto protoreflect.FileDescriptor
 
 const file_adf_v1_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x17adf/v1/checkpoint.proto\x12\x06adf.v1\"\xfd\x02\n" +
+	"\x17adf/v1/checkpoint.proto\x12\x06adf.v1\"\xa4\x03\n" +
 	"\n" +
 	"Checkpoint\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x12\n" +
@@ -791,7 +801,8 @@ const file_adf_v1_checkpoint_proto_rawDesc = "" +
 	"\x05keyed\x18\n" +
 	" \x03(\v2\x12.adf.v1.KeyedStateR\x05keyed\x12'\n" +
 	"\x05sinks\x18\v \x03(\v2\x11.adf.v1.SinkStateR\x05sinks\x12$\n" +
-	"\x0efinished_at_ms\x18\f \x01(\x03R\ffinishedAtMs\"\xd4\x01\n" +
+	"\x0efinished_at_ms\x18\f \x01(\x03R\ffinishedAtMs\x12%\n" +
+	"\x0epositions_only\x18\r \x01(\bR\rpositionsOnly\"\xd4\x01\n" +
 	"\vSourceState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12-\n" +
 	"\x12enumerator_version\x18\x02 \x01(\rR\x11enumeratorVersion\x12\x1e\n" +
