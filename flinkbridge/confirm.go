@@ -128,6 +128,9 @@ func number(v any) any {
 	return v
 }
 
+// cancelling is the status of a job that was asked to end.
+const cancelling rest.Status = "CANCELLING"
+
 // end cancels a job that was given up, and waits until it is over. It is told when that can not be seen: the job may run on.
 func end(ctx context.Context, c *rest.Client, id string) error {
 	if id == "" {
@@ -135,16 +138,16 @@ func end(ctx context.Context, c *rest.Client, id string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startGrace)
 	defer cancel()
-	j, err := c.Job(ctx, id)
-	if d, ok := fault.DetailOf(err); ok && d.Code == "flink.missing" || err == nil && j.Status.Ended() {
-		return nil
-	}
-	if err == nil {
-		err = c.Cancel(ctx, id)
-	}
-	if err == nil {
-		_, err = c.WaitEnd(ctx, id)
-	}
+	err := c.Wait(ctx, func() (done bool, err error) {
+		j, err := c.Job(ctx, id)
+		if d, ok := fault.DetailOf(err); ok && d.Code == "flink.missing" || err == nil && j.Status.Ended() {
+			return true, nil
+		}
+		if err == nil && j.Status != cancelling {
+			err = c.Cancel(ctx, id)
+		}
+		return false, err
+	})
 	if err == nil {
 		return nil
 	}

@@ -44,10 +44,6 @@ type counted struct {
 	Count int64  `adf:"count"`
 }
 
-type justN struct {
-	N int64 `adf:"n"`
-}
-
 // numbers keeps generated numbers, and counts them in windows by a key that a closure makes.
 func numbers(records int64, rate float64, out string) *adf.Flow {
 	keys := int64(10)
