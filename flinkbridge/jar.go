@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -42,8 +44,11 @@ func (j *jobJar) file() (path string, err error) {
 		}
 		os.Remove(f.Name())
 	}
-	return "", &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.jar", Doing: "make the job JAR", Retry: fault.RetryNever, Err: err,
-		Fix: "it is made in " + os.TempDir() + ", and takes as much room as the runner JAR and the program together; $TMPDIR names another folder"}}
+	fix := "give a runner JAR and a program that can be read"
+	if p := (*fs.PathError)(nil); errors.As(err, &p) && strings.HasPrefix(p.Path, os.TempDir()) {
+		fix = "it is made in " + os.TempDir() + ", and takes as much room as the runner JAR and the program together; $TMPDIR names another folder"
+	}
+	return "", &fault.RuntimeError{Detail: fault.Detail{Code: "bridge.jar", Doing: "make the job JAR", Retry: fault.RetryNever, Err: err, Fix: fix}}
 }
 
 // write writes the JAR. The runner's parts are copied as they are packed.

@@ -195,7 +195,7 @@ func (o SubmitOptions) check(g *adf.Graph) error {
 		refuse("pool", "both or neither of a pool and a boot command", "one of them")
 	}
 	if o.Staging == "" && exact(g) {
-		refuse("staging", "nothing", "a directory that the workers on all machines share: "+exactNames(g)+" commit exactly once")
+		refuse("staging", "nothing", "a directory that the workers on all machines share, for what waits to be committed by "+exactNames(g))
 	}
 	if o.Parallelism < 1 || o.Parallelism > o.MaxParallelism {
 		refuse("parallelism", fmt.Sprint(o.Parallelism), fmt.Sprintf("1 to %d", o.MaxParallelism))

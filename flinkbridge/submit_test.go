@@ -430,7 +430,7 @@ func TestClusterDies(t *testing.T) {
 	}
 	sub, err := f.submit(t.Context(), nil)
 	if err == nil || !strings.Contains(err.Error(), "no leader") || !strings.Contains(err.Error(), "[flink.unavailable]") ||
-		!strings.Contains(err.Error(), "it may run on: no leader") || !strings.Contains(err.Error(), "adf flink cancel "+sub.Job) {
+		!strings.Contains(err.Error(), "it may run on: for 300ms already: no leader") || !strings.Contains(err.Error(), "adf flink cancel "+sub.Job) {
 		t.Errorf("got %v", err)
 	}
 }

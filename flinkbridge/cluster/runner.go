@@ -276,6 +276,8 @@ func InspectRunner(jar string) (Runner, error) {
 		var key *string
 		var name string
 		switch {
+		case strings.HasPrefix(f.Name, "BEAM-PIPELINE/"):
+			return refuse(fmt.Errorf("%s: it is the JAR of a job", jar))
 		case f.Name == strings.ReplaceAll(EntryClass, ".", "/")+".class":
 			entry = true
 		case f.Name == properties:

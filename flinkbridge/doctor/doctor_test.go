@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -153,6 +154,21 @@ func TestExamine(t *testing.T) {
 		}, []string{"note worker: FILE is for linux/amd64; what Flink runs on can not be seen -> "}},
 		{"no program", func(t *testing.T, s *setup) { s.wants.Worker = runner(t, "1.19") },
 			[]string{"problem worker: FILE is no Linux program -> build it for the TaskManagers' machines: CGO_ENABLED=0 GOOS=linux GOARCH=amd64 (or arm64) go build"}},
+		{"nowhere to stage", func(_ *testing.T, s *setup) { s.wants.Staging = "/dev/null/staging" },
+			[]string{"problem staging: open /dev/null/staging/.adf-doctor: not a directory -> make the folder, and let the user that Flink runs as write to it"}},
+		{"somewhere to stage", func(_ *testing.T, s *setup) { s.wants.Staging = s.dir + "/staging" }, nil},
+		{"a savepoint", func(t *testing.T, s *setup) {
+			s.wants.Savepoint = "file://" + s.dir
+			if err := os.WriteFile(s.dir+"/_metadata", nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, nil},
+		{"no savepoint", func(_ *testing.T, s *setup) { s.wants.Savepoint = s.dir + "/none" },
+			[]string{"problem savepoint: stat DIR/none: no such file or directory -> give the path that adf flink stop or savepoint has printed"}},
+		{"a folder that is no savepoint", func(_ *testing.T, s *setup) { s.wants.Savepoint = s.dir },
+			[]string{"problem savepoint: DIR has no file _metadata: it is no savepoint, or one that did not come to its end -> give the path that adf flink stop or savepoint has printed"}},
+		{"a savepoint elsewhere", func(_ *testing.T, s *setup) { s.wants.Savepoint = "s3://bucket/savepoint-1" },
+			[]string{"note savepoint: s3://bucket/savepoint-1: can not be seen from here -> make sure that every process of the cluster sees it"}},
 		{"not Flink", func(_ *testing.T, s *setup) { s.says["/overview"] = `{"hello":"there"}` }, []string{
 			"problem cluster: URL answers, but not as Flink does -> check that it is the address of Flink's REST server",
 			"note worker: FILE is for linux/amd64; what Flink runs on can not be seen -> "}},
@@ -181,6 +197,7 @@ func TestExamine(t *testing.T) {
 				problem = problem || c.Status == Problem
 				if c.Status != OK {
 					line := fmt.Sprintf("%s %s: %s -> %s", c.Status, c.Name, c.Says, c.Fix)
+					line = regexp.MustCompile(`\.adf-doctor-\d+`).ReplaceAllString(line, ".adf-doctor")
 					got = append(got, strings.NewReplacer(server.URL, "URL", s.dir, "DIR", s.wants.Worker, "FILE", cmpFile(s.wants.RunnerJar), "FILE").Replace(line))
 				}
 			}

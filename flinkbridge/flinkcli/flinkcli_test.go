@@ -1,6 +1,9 @@
 package flinkcli_test
 
 import (
+	"archive/zip"
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,13 +18,17 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/activedataflow/adf/cli"
+	"github.com/activedataflow/adf/connectors/discard"
+	"github.com/activedataflow/adf/connectors/file"
+	"github.com/activedataflow/adf/connectors/generate"
 	"github.com/activedataflow/adf/flinkbridge/flinkcli"
+	"github.com/activedataflow/adf/flinkbridge/pool"
 	"github.com/activedataflow/adf/internal/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var app = cli.App{Name: "adf", Commands: []cli.Commands{flinkcli.Commands}}
+var app = cli.App{Name: "adf", Commands: []cli.Commands{flinkcli.Commands}, Connectors: []cli.Connector{generate.Register, discard.Register, file.Register}}
 
 func execute(t *testing.T, stdin string, args ...string) (code int, output string) {
 	t.Helper()
@@ -73,7 +80,26 @@ func fake(t *testing.T) *httptest.Server {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		request := r.Method + " " + strings.Replace(r.URL.RequestURI(), job, "JOB", 1)
 		name := strings.TrimPrefix(request, "GET ")
+		// A cluster whose address ends so has that wrong.
+		wrong := ""
+		for _, kind := range []string{"unset", "unwritable"} {
+			if rest, ok := strings.CutPrefix(name, "/"+kind+"/"); ok {
+				wrong, name = kind, "/"+rest
+			}
+		}
 		switch {
+		case strings.HasPrefix(request, "POST /jars"):
+			t.Errorf("got %s, want that nothing is submitted", request)
+		case wrong == "unset" && name == "/jobmanager/config":
+			io.WriteString(w, "[]")
+			return
+		case name == "/jobmanager/config":
+			to := "file://" + t.TempDir()
+			if wrong == "unwritable" {
+				to = "file:///dev/null"
+			}
+			io.WriteString(w, strings.ReplaceAll(recorded[name], "file:///flink", to))
+			return
 		case name == "/jobs/overview":
 			ended = ""
 			io.WriteString(w, running())
@@ -113,15 +139,66 @@ func TestScripts(t *testing.T) {
 	t.Setenv("ADF_FLINK", s.URL)
 	t.Setenv("ADF_CACHE", cache)
 	t.Setenv("ADF_FLINK_DIR", "")
+	workers, err := pool.Start(pool.Options{Address: "127.0.0.1:0", Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer workers.Close()
 	took := regexp.MustCompile(`connection error: desc = ".*refused"`)
 	session.Player{
-		Programs: map[string]func(*testing.T, string, ...string) (int, string){"adf": execute},
+		Programs: map[string]func(*testing.T, string, ...string) (int, string){
+			"adf": func(t *testing.T, stdin string, args ...string) (int, string) {
+				for i, arg := range args {
+					args[i] = strings.NewReplacer("http://flink:8081", s.URL, "POOL", workers.Address()).Replace(arg)
+				}
+				return execute(t, stdin, args...)
+			},
+			"make": parts,
+		},
 		Tame: func(out string) string {
-			out = strings.NewReplacer(s.URL, "http://flink:8081", cache, "CACHE").Replace(out)
+			out = strings.NewReplacer(s.URL, "http://flink:8081", workers.Address(), "POOL", cache, "CACHE").Replace(out)
+			out = regexp.MustCompile(`\.adf-doctor-\d+`).ReplaceAllString(out, ".adf-doctor")
 			out = regexp.MustCompile(`\S+/flinkcli\.test is for linux/\w+`).ReplaceAllString(out, "PROGRAM is for linux/ARCH")
 			return took.ReplaceAllString(out, "connection refused")
 		},
-	}.Play(t, 3)
+	}.Play(t, 4)
+}
+
+// parts makes what a submission needs: "make JAR ENTRY[:CONTENT]…" and "make PROGRAM ARCHITECTURE".
+func parts(t *testing.T, _ string, args ...string) (int, string) {
+	t.Helper()
+	var b bytes.Buffer
+	switch args[1] {
+	case "amd64", "arm64":
+		head := make([]byte, 64)
+		copy(head, "\x7fELF\x02\x01\x01")
+		binary.LittleEndian.PutUint16(head[16:], 2) // executable
+		binary.LittleEndian.PutUint16(head[18:], map[string]uint16{"amd64": 62, "arm64": 183}[args[1]])
+		binary.LittleEndian.PutUint32(head[20:], 1)
+		binary.LittleEndian.PutUint16(head[52:], 64)
+		binary.LittleEndian.PutUint16(head[54:], 56)
+		binary.LittleEndian.PutUint16(head[58:], 64)
+		b.Write(head)
+	default:
+		z := zip.NewWriter(&b)
+		for _, entry := range args[1:] {
+			name, content, _ := strings.Cut(entry, ":")
+			w, err := z.Create(name)
+			if err == nil {
+				_, err = io.WriteString(w, content)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(args[0], b.Bytes(), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return 0, ""
 }
 
 // TestGuide holds docs/flink.md and the commands together.

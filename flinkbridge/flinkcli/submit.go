@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,6 +98,13 @@ func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkb
 	began := time.Now()
 	sub, err := flinkbridge.Submit(ctx, w.Client, flow, o)
 	if err != nil {
+		if wrong := (*fault.ConfigurationError)(nil); errors.As(err, &wrong) {
+			for i, v := range wrong.Violations {
+				if name, ok := strings.CutPrefix(v.Path, "options."); ok {
+					wrong.Violations[i].Path = "--" + strings.ReplaceAll(name, "_", "-")
+				}
+			}
+		}
 		if errors.Is(err, context.Canceled) && sub.Job != "" && !f.JSON() { // what is told of a signal does not tell of the job
 			if left := leftOf(err); left != nil {
 				fmt.Fprintf(f.Notes(), "%v\n", left)
