@@ -20,7 +20,7 @@ func init() {
 	// Beam's register.DoFn would spare a microsecond of reflection for each call, and costs the compiler a minute and gigabytes: calls here are for whole payloads.
 	for _, fn := range []any{
 		enumerateFn{}, readFn{}, routeFn{}, keyedFn{}, commitFn{}, // input that ends
-		clockFn{}, discoverFn{}, laneFn{}, windowFn{}, processFn{}, sequenceFn{}, stableFn{}, acknowledgeFn{}, positionsFn{}, // input that does not
+		clockFn{}, discoverFn{}, laneFn{}, bucketFn{}, sequenceFn{}, stableFn{}, acknowledgeFn{}, positionsFn{}, // input that does not
 	} {
 		beam.RegisterType(reflect.TypeOf(fn))
 	}

@@ -123,6 +123,7 @@ func (f *discoverFn) OnTimer(
 	if err := e.call(data, emit); err != nil {
 		return err
 	}
+	e.tick(emit)
 	wait, hold := tickLater, far
 	if e.looking() {
 		wait = tickLooking
@@ -179,6 +180,7 @@ type enumerator struct {
 
 	lanes    int
 	called   time.Time // when all shards were called last
+	ticked   time.Time // when all buckets were
 	given    []gift
 	asked    []int // requests without an answer, by lane
 	changed  bool  // since the last snapshot
@@ -294,6 +296,23 @@ func (e *enumerator) call(data []byte, emit func([]byte, []byte)) error {
 		emit(bucketKey(n.Name, shard), value)
 		return err
 	})
+}
+
+// tick calls all buckets of the steps that have timers of the clock, which the flow's first source does, too.
+func (e *enumerator) tick(emit func([]byte, []byte)) {
+	now := time.Now()
+	if e.node != e.job.graph.Nodes[0] || now.Sub(e.ticked) < tickLater {
+		return
+	}
+	e.ticked = now
+	for _, n := range e.job.graph.Nodes {
+		if n.Kind != adf.KindKeyed || n.Keyed.EventTime() {
+			continue
+		}
+		for bucket := range e.job.Buckets {
+			emit(bucketKey(n.Name, bucket), nil)
+		}
+	}
 }
 
 // tell tells where the enumerator stands.

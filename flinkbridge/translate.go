@@ -134,6 +134,9 @@ func nameInputs(c *pipepb.Components) error {
 		if err := proto.Unmarshal(t.Spec.Payload, payload); err != nil {
 			return err
 		}
+		if len(payload.TimerFamilySpecs) > 1 {
+			return fmt.Errorf("%s has timers of %d kinds: the workers' harness takes one", name, len(payload.TimerFamilySpecs))
+		}
 		if len(payload.StateSpecs) == 0 {
 			continue
 		}

@@ -59,17 +59,14 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			tells(scope, "discover", found)
 			tells(scope, "read", outputs[n.Name])
 		case adf.KindKeyed:
-			var fn any = &windowFn{
+			var called []beam.PCollection
+			if !n.Keyed.EventTime() { // it has timers of the clock
+				called = append(called, beam.ParDo(scope.Scope("from discover"), &routeFn{To: n.Name}, first))
+			}
+			outputs[n.Name] = beam.ParDo(scope.Scope("process"), &bucketFn{
 				Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
 				Event: timers.InEventTime("event"),
-			}
-			if !n.Keyed.EventTime() { // windows have no timers of the clock
-				fn = &processFn{
-					Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
-					Event: timers.InEventTime("event"), Processing: timers.InProcessingTime("processing"),
-				}
-			}
-			outputs[n.Name] = beam.ParDo(scope.Scope("process"), fn, route(scope, g, n.Name, outputs))
+			}, route(scope, g, n.Name, outputs, called...))
 		case adf.KindSink:
 			if _, ok := n.Sink.(sinks.AnyExact); !ok {
 				continue // it is in the chains
