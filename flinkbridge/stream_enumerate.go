@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"fmt"
 	"sync"
 	"time"
 
@@ -209,6 +210,9 @@ func openEnumerator(j *job, n *adf.Node, data []byte) (*enumerator, error) {
 		if err := proto.Unmarshal(data[8:], s); err != nil {
 			return nil, j.wrong("bridge.form", err, sameRelease)
 		}
+		if err := j.sameLayout(s.Layout); err != nil {
+			return nil, err
+		}
 		restored = &splits.State{Version: int(s.EnumeratorVersion), Data: s.Enumerator}
 		e.token, e.assigned = data[:8], s.WatermarkMs != nil
 	}
@@ -231,6 +235,20 @@ func openEnumerator(j *job, n *adf.Node, data []byte) (*enumerator, error) {
 		return nil, err
 	}
 	return e, nil
+}
+
+// layout is how many keys of each kind the job has.
+func (j *job) layout() *adfv1.Layout {
+	return &adfv1.Layout{Lanes: uint32(j.Lanes), Buckets: uint32(j.Buckets)}
+}
+
+// sameLayout refuses state of other keys than the job has: there would be nobody to read it. State that comes from elsewhere has no layout.
+func (j *job) sameLayout(of *adfv1.Layout) error {
+	if of == nil || proto.Equal(of, j.layout()) {
+		return nil
+	}
+	return j.wrong("bridge.layout", fmt.Errorf("the savepoint has %d lanes and %d buckets, and the job was submitted with %d and %d", of.Lanes, of.Buckets, j.Lanes, j.Buckets),
+		fmt.Sprintf("they stay for a flow's life, whatever its parallelism: submit with --lanes %d --buckets %d", of.Lanes, of.Buckets))
 }
 
 // ask takes in what was found in the background, and gives every lane credit as long as splits come.
@@ -352,7 +370,7 @@ func (e *enumerator) snapshot(ctx context.Context) (data []byte, err error) {
 	}); err != nil {
 		return nil, err
 	}
-	state := &adfv1.SourceState{Node: e.node.Name, EnumeratorVersion: uint32(s.Version), Enumerator: s.Data}
+	state := &adfv1.SourceState{Node: e.node.Name, EnumeratorVersion: uint32(s.Version), Enumerator: s.Data, Layout: e.job.layout()}
 	if e.assigned {
 		state.WatermarkMs = proto.Int64(0) // the lanes promise now; the value says nothing
 	}

@@ -16,9 +16,10 @@ import (
 	"github.com/activedataflow/adf/splits"
 )
 
-// A slice is what a lane reads at one firing of its timer: bundles stay short, and what they hold small.
+// A slice is what a lane reads at one firing of its timer: bundles stay short, and what they hold small. Where there is more to read than time for it, the longer a slice
+// the more records of a key come together in it, and are one behind the shuffle.
 const (
-	sliceTime  = 40 * time.Millisecond
+	sliceTime  = 100 * time.Millisecond
 	sliceBytes = 4 << 20
 	// flushedBytes is what a slice gathers before it goes on its way, as a payload for each bucket.
 	flushedBytes = sliceBytes / 4

@@ -44,7 +44,8 @@ type SubmitOptions struct {
 	Parallelism, MaxParallelism int
 	// Lanes is how many lanes each source has, fixed for a flow's life; 0 is two for each subtask.
 	Lanes int
-	// Buckets is, for a batch job, how many buckets keys are spread over; 0 means what the plan says. A job that does not end has the plan's.
+	// Buckets is how many buckets keys are spread over: at least the largest parallelism that a keyed step is to have. A job that does not end keeps the number for the
+	// flow's life; 0 is eight for each subtask and at least 32 then, since each costs the same few calls to Flink in every bundle. Of a batch job 0 means what the plan says.
 	Buckets int
 
 	// Checkpoints is a directory with the flow's checkpoints, as engine runs have them, which the workers share; "" is none. A job that is not resumed from a savepoint goes on from
@@ -135,7 +136,8 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 		Builder: o.Builder, Params: o.Params, Staging: o.Staging, Parallelism: cmp.Or(o.Lanes, 2*o.Parallelism), Buckets: o.Buckets, Until: o.Until,
 	}
 	if streaming {
-		options.Until, options.Buckets = Until{Idle: true}, 0 // where it ends is asked of those that do
+		options.Until = Until{Idle: true} // where it ends is asked of those that do
+		options.Buckets = cmp.Or(o.Buckets, max(32, 8*o.Parallelism))
 	}
 	if d.spec, err = specOf(ctx, g, options); err != nil {
 		return d, err
@@ -200,8 +202,13 @@ func (o SubmitOptions) check(g *adf.Graph) error {
 	if o.Parallelism < 1 || o.Parallelism > o.MaxParallelism {
 		refuse("parallelism", fmt.Sprint(o.Parallelism), fmt.Sprintf("1 to %d", o.MaxParallelism))
 	}
-	if o.Lanes != 0 && o.Lanes < o.Parallelism {
-		refuse("lanes", fmt.Sprint(o.Lanes), fmt.Sprintf("at least the parallelism, %d", o.Parallelism))
+	for _, keys := range []struct {
+		name string
+		n    int
+	}{{"lanes", o.Lanes}, {"buckets", o.Buckets}} {
+		if keys.n != 0 && keys.n < o.Parallelism {
+			refuse(keys.name, fmt.Sprint(keys.n), fmt.Sprintf("at least the parallelism, %d", o.Parallelism))
+		}
 	}
 	return fault.Config(wrong...)
 }
@@ -219,15 +226,16 @@ func exactNames(g *adf.Graph) string {
 // optionsFor: what a checkpoint has not confirmed waits in as many places as checkpoints may be under way. With too few of them what waits is mixed with what comes
 // later, and lost; so there are more than there can be before one times out.
 //
-// A bundle is as long as the lanes of a subtask need to read a slice each, and has as many elements as bring mostBundle bytes when the keys of a flush are spread over all buckets.
+// A bundle has as many elements as bring mostBundle bytes when the keys of a flush are spread over all buckets.
 func optionsFor(o SubmitOptions, s spec) flinkOptions {
 	concurrent := max(8, int((o.Timeout+o.Interval-1)/o.Interval)+3)
-	lanes := (s.Lanes + o.Parallelism - 1) / o.Parallelism
 	return flinkOptions{
-		o.Parallelism, o.MaxParallelism, o.Interval, o.Timeout, o.Interval / 2, concurrent,
-		min(time.Duration(lanes)*sliceTime, time.Second), max(mostBundle*s.Buckets/flushedBytes, 1),
+		o.Parallelism, o.MaxParallelism, o.Interval, o.Timeout, o.Interval / 2, concurrent, bundleTime, max(mostBundle*s.Buckets/flushedBytes, 1),
 	}
 }
+
+// bundleTime is when Flink closes a bundle. What it has for a worker goes there no earlier, a lane's timer too: the lane waits until then, and is at work after that.
+const bundleTime = 20 * time.Millisecond
 
 // mostBundle is how many bytes a bundle is to hold, on Flink's side and in the worker.
 const mostBundle = 8 << 20

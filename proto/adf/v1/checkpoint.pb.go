@@ -180,7 +180,9 @@ type SourceState struct {
 	Enumerator        []byte                 `protobuf:"bytes,3,opt,name=enumerator,proto3" json:"enumerator,omitempty"`
 	Splits            []*ReadState           `protobuf:"bytes,4,rep,name=splits,proto3" json:"splits,omitempty"`
 	// What the source had promised, in milliseconds, when its splits had been read and more may come; absent without event time.
-	WatermarkMs   *int64 `protobuf:"varint,5,opt,name=watermark_ms,json=watermarkMs,proto3,oneof" json:"watermark_ms,omitempty"`
+	WatermarkMs *int64 `protobuf:"varint,5,opt,name=watermark_ms,json=watermarkMs,proto3,oneof" json:"watermark_ms,omitempty"`
+	// In the state of a job on a cluster, whose keys it is about: absent elsewhere.
+	Layout        *Layout `protobuf:"bytes,6,opt,name=layout,proto3" json:"layout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -250,6 +252,67 @@ func (x *SourceState) GetWatermarkMs() int64 {
 	return 0
 }
 
+func (x *SourceState) GetLayout() *Layout {
+	if x != nil {
+		return x.Layout
+	}
+	return nil
+}
+
+// Layout is how many keys of each kind a job on a cluster has, which stays for the flow's life there: its state belongs to these keys.
+type Layout struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many lanes each source has, and how many buckets keys are spread over.
+	Lanes         uint32 `protobuf:"varint,1,opt,name=lanes,proto3" json:"lanes,omitempty"`
+	Buckets       uint32 `protobuf:"varint,2,opt,name=buckets,proto3" json:"buckets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Layout) Reset() {
+	*x = Layout{}
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Layout) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Layout) ProtoMessage() {}
+
+func (x *Layout) ProtoReflect() protoreflect.Message {
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Layout.ProtoReflect.Descriptor instead.
+func (*Layout) Descriptor() ([]byte, []int) {
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Layout) GetLanes() uint32 {
+	if x != nil {
+		return x.Lanes
+	}
+	return 0
+}
+
+func (x *Layout) GetBuckets() uint32 {
+	if x != nil {
+		return x.Buckets
+	}
+	return 0
+}
+
 // ReadState is one split at its position, with the promise it has made so far.
 type ReadState struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -264,7 +327,7 @@ type ReadState struct {
 
 func (x *ReadState) Reset() {
 	*x = ReadState{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[2]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -276,7 +339,7 @@ func (x *ReadState) String() string {
 func (*ReadState) ProtoMessage() {}
 
 func (x *ReadState) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[2]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -289,7 +352,7 @@ func (x *ReadState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadState.ProtoReflect.Descriptor instead.
 func (*ReadState) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{2}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ReadState) GetId() string {
@@ -333,7 +396,7 @@ type KeyedState struct {
 
 func (x *KeyedState) Reset() {
 	*x = KeyedState{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[3]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -345,7 +408,7 @@ func (x *KeyedState) String() string {
 func (*KeyedState) ProtoMessage() {}
 
 func (x *KeyedState) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[3]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -358,7 +421,7 @@ func (x *KeyedState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyedState.ProtoReflect.Descriptor instead.
 func (*KeyedState) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{3}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *KeyedState) GetNode() string {
@@ -393,7 +456,7 @@ type BucketState struct {
 
 func (x *BucketState) Reset() {
 	*x = BucketState{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[4]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +468,7 @@ func (x *BucketState) String() string {
 func (*BucketState) ProtoMessage() {}
 
 func (x *BucketState) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[4]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +481,7 @@ func (x *BucketState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BucketState.ProtoReflect.Descriptor instead.
 func (*BucketState) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{4}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *BucketState) GetBucket() uint32 {
@@ -449,7 +512,7 @@ type BlobRange struct {
 
 func (x *BlobRange) Reset() {
 	*x = BlobRange{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[5]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -461,7 +524,7 @@ func (x *BlobRange) String() string {
 func (*BlobRange) ProtoMessage() {}
 
 func (x *BlobRange) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[5]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -474,7 +537,7 @@ func (x *BlobRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlobRange.ProtoReflect.Descriptor instead.
 func (*BlobRange) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{5}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BlobRange) GetBlob() string {
@@ -517,7 +580,7 @@ type SinkState struct {
 
 func (x *SinkState) Reset() {
 	*x = SinkState{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[6]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -529,7 +592,7 @@ func (x *SinkState) String() string {
 func (*SinkState) ProtoMessage() {}
 
 func (x *SinkState) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[6]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -542,7 +605,7 @@ func (x *SinkState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkState.ProtoReflect.Descriptor instead.
 func (*SinkState) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{6}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *SinkState) GetNode() string {
@@ -579,7 +642,7 @@ type ShardState struct {
 
 func (x *ShardState) Reset() {
 	*x = ShardState{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[7]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -591,7 +654,7 @@ func (x *ShardState) String() string {
 func (*ShardState) ProtoMessage() {}
 
 func (x *ShardState) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[7]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -604,7 +667,7 @@ func (x *ShardState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ShardState.ProtoReflect.Descriptor instead.
 func (*ShardState) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{7}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ShardState) GetShard() uint32 {
@@ -642,7 +705,7 @@ type Committable struct {
 
 func (x *Committable) Reset() {
 	*x = Committable{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[8]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -654,7 +717,7 @@ func (x *Committable) String() string {
 func (*Committable) ProtoMessage() {}
 
 func (x *Committable) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[8]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -667,7 +730,7 @@ func (x *Committable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Committable.ProtoReflect.Descriptor instead.
 func (*Committable) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{8}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Committable) GetRun() string {
@@ -712,7 +775,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[9]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -724,7 +787,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_adf_v1_checkpoint_proto_msgTypes[9]
+	mi := &file_adf_v1_checkpoint_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -737,7 +800,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{9}
+	return file_adf_v1_checkpoint_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Part) GetContent() isPart_Content {
@@ -802,7 +865,7 @@ const file_adf_v1_checkpoint_proto_rawDesc = "" +
 	" \x03(\v2\x12.adf.v1.KeyedStateR\x05keyed\x12'\n" +
 	"\x05sinks\x18\v \x03(\v2\x11.adf.v1.SinkStateR\x05sinks\x12$\n" +
 	"\x0efinished_at_ms\x18\f \x01(\x03R\ffinishedAtMs\x12%\n" +
-	"\x0epositions_only\x18\r \x01(\bR\rpositionsOnly\"\xd4\x01\n" +
+	"\x0epositions_only\x18\r \x01(\bR\rpositionsOnly\"\xfc\x01\n" +
 	"\vSourceState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12-\n" +
 	"\x12enumerator_version\x18\x02 \x01(\rR\x11enumeratorVersion\x12\x1e\n" +
@@ -810,8 +873,12 @@ const file_adf_v1_checkpoint_proto_rawDesc = "" +
 	"enumerator\x18\x03 \x01(\fR\n" +
 	"enumerator\x12)\n" +
 	"\x06splits\x18\x04 \x03(\v2\x11.adf.v1.ReadStateR\x06splits\x12&\n" +
-	"\fwatermark_ms\x18\x05 \x01(\x03H\x00R\vwatermarkMs\x88\x01\x01B\x0f\n" +
-	"\r_watermark_ms\"y\n" +
+	"\fwatermark_ms\x18\x05 \x01(\x03H\x00R\vwatermarkMs\x88\x01\x01\x12&\n" +
+	"\x06layout\x18\x06 \x01(\v2\x0e.adf.v1.LayoutR\x06layoutB\x0f\n" +
+	"\r_watermark_ms\"8\n" +
+	"\x06Layout\x12\x14\n" +
+	"\x05lanes\x18\x01 \x01(\rR\x05lanes\x12\x18\n" +
+	"\abuckets\x18\x02 \x01(\rR\abuckets\"y\n" +
 	"\tReadState\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x12\n" +
@@ -863,35 +930,37 @@ func file_adf_v1_checkpoint_proto_rawDescGZIP() []byte {
 	return file_adf_v1_checkpoint_proto_rawDescData
 }
 
-var file_adf_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_adf_v1_checkpoint_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_adf_v1_checkpoint_proto_goTypes = []any{
 	(*Checkpoint)(nil),  // 0: adf.v1.Checkpoint
 	(*SourceState)(nil), // 1: adf.v1.SourceState
-	(*ReadState)(nil),   // 2: adf.v1.ReadState
-	(*KeyedState)(nil),  // 3: adf.v1.KeyedState
-	(*BucketState)(nil), // 4: adf.v1.BucketState
-	(*BlobRange)(nil),   // 5: adf.v1.BlobRange
-	(*SinkState)(nil),   // 6: adf.v1.SinkState
-	(*ShardState)(nil),  // 7: adf.v1.ShardState
-	(*Committable)(nil), // 8: adf.v1.Committable
-	(*Part)(nil),        // 9: adf.v1.Part
+	(*Layout)(nil),      // 2: adf.v1.Layout
+	(*ReadState)(nil),   // 3: adf.v1.ReadState
+	(*KeyedState)(nil),  // 4: adf.v1.KeyedState
+	(*BucketState)(nil), // 5: adf.v1.BucketState
+	(*BlobRange)(nil),   // 6: adf.v1.BlobRange
+	(*SinkState)(nil),   // 7: adf.v1.SinkState
+	(*ShardState)(nil),  // 8: adf.v1.ShardState
+	(*Committable)(nil), // 9: adf.v1.Committable
+	(*Part)(nil),        // 10: adf.v1.Part
 }
 var file_adf_v1_checkpoint_proto_depIdxs = []int32{
 	1,  // 0: adf.v1.Checkpoint.sources:type_name -> adf.v1.SourceState
-	3,  // 1: adf.v1.Checkpoint.keyed:type_name -> adf.v1.KeyedState
-	6,  // 2: adf.v1.Checkpoint.sinks:type_name -> adf.v1.SinkState
-	2,  // 3: adf.v1.SourceState.splits:type_name -> adf.v1.ReadState
-	4,  // 4: adf.v1.KeyedState.logs:type_name -> adf.v1.BucketState
-	5,  // 5: adf.v1.BucketState.log:type_name -> adf.v1.BlobRange
-	7,  // 6: adf.v1.SinkState.shards:type_name -> adf.v1.ShardState
-	8,  // 7: adf.v1.SinkState.pending:type_name -> adf.v1.Committable
-	9,  // 8: adf.v1.Committable.parts:type_name -> adf.v1.Part
-	5,  // 9: adf.v1.Part.blob:type_name -> adf.v1.BlobRange
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	4,  // 1: adf.v1.Checkpoint.keyed:type_name -> adf.v1.KeyedState
+	7,  // 2: adf.v1.Checkpoint.sinks:type_name -> adf.v1.SinkState
+	3,  // 3: adf.v1.SourceState.splits:type_name -> adf.v1.ReadState
+	2,  // 4: adf.v1.SourceState.layout:type_name -> adf.v1.Layout
+	5,  // 5: adf.v1.KeyedState.logs:type_name -> adf.v1.BucketState
+	6,  // 6: adf.v1.BucketState.log:type_name -> adf.v1.BlobRange
+	8,  // 7: adf.v1.SinkState.shards:type_name -> adf.v1.ShardState
+	9,  // 8: adf.v1.SinkState.pending:type_name -> adf.v1.Committable
+	10, // 9: adf.v1.Committable.parts:type_name -> adf.v1.Part
+	6,  // 10: adf.v1.Part.blob:type_name -> adf.v1.BlobRange
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_adf_v1_checkpoint_proto_init() }
@@ -900,8 +969,8 @@ func file_adf_v1_checkpoint_proto_init() {
 		return
 	}
 	file_adf_v1_checkpoint_proto_msgTypes[1].OneofWrappers = []any{}
-	file_adf_v1_checkpoint_proto_msgTypes[2].OneofWrappers = []any{}
-	file_adf_v1_checkpoint_proto_msgTypes[9].OneofWrappers = []any{
+	file_adf_v1_checkpoint_proto_msgTypes[3].OneofWrappers = []any{}
+	file_adf_v1_checkpoint_proto_msgTypes[10].OneofWrappers = []any{
 		(*Part_Value)(nil),
 		(*Part_Blob)(nil),
 	}
@@ -911,7 +980,7 @@ func file_adf_v1_checkpoint_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_adf_v1_checkpoint_proto_rawDesc), len(file_adf_v1_checkpoint_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
