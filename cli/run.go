@@ -65,7 +65,7 @@ then the next run goes on from the last checkpoint.
 	c.addRunner(cmd, f)
 	flags.BoolVar(&f.fresh, "fresh", false, "start over: ignore the saved state")
 	flags.BoolVar(&f.rewind, "rewind", false, "go on from a checkpoint that is behind what the sinks have: output since then is repeated")
-	flags.BoolVar(&f.allowDropped, "allow-dropped", false, "drop saved state of nodes that the flow does not have any more")
+	flags.BoolVar(&f.allowDropped, "allow-dropped", false, "drop saved state of nodes that the flow does not have any more, and keyed state that has stayed on Flink")
 	flags.StringVar(&f.metrics, "metrics", "", "serve /metrics for Prometheus and /healthz at `HOST:PORT`")
 	addChoice(cmd, &f.logLevel, "log-level", "what is logged to standard error; default: info, on a terminal warn", "", "debug", "info", "warn", "error")
 	addChoice(cmd, &f.logFormat, "log-format", "how it is logged", "text", "json")

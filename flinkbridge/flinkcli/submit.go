@@ -47,7 +47,7 @@ of the workers, and flows refer to it.`,
 	flags.StringVar(&until, "until", "", "end endless sources: idle, a `DURATION` or records=N")
 	flags.StringVar(&o.Checkpoints, "checkpoints", "", "save positions in `DIR`, which all workers share, as adf run does, and go on from those there; default: none are saved")
 	flags.StringVar(&o.Savepoint, "savepoint", "", "go on from the savepoint or checkpoint at `PATH`")
-	flags.BoolVar(&o.AllowDropped, "allow-dropped", false, "drop state of the savepoint that no step of the flow wants")
+	flags.BoolVar(&o.AllowDropped, "allow-dropped", false, "drop state of the savepoint that no step of the flow wants, and keyed state of a run of the engine")
 	flags.BoolVar(&o.Rewind, "rewind", false, "go on from a savepoint that is behind what the sinks have: output since then is repeated")
 	flags.BoolVar(&wait, "wait", false, "wait until the job ends")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
