@@ -235,6 +235,10 @@ func (c *command) graph(ctx context.Context, file string, flags *flowFlags) (g *
 	if err != nil {
 		return nil, err
 	}
+	return checked(ctx, f)
+}
+
+func checked(ctx context.Context, f *adf.Flow) (g *adf.Graph, err error) {
 	err = guarded("check the flow", func() error {
 		g, err = f.Build(ctx)
 		return err

@@ -85,16 +85,19 @@ func (c *command) run(ctx context.Context, file string, f *runFlags, runner *Run
 		}
 		defer func() { err = errors.Join(err, store.close()) }()
 	}
+	log, stacks := c.logger(f)
+	if runner != nil {
+		if stacks {
+			c.stacks = ""
+		}
+		return c.runOn(ctx, runner, file, f, log)
+	}
 	g, err := c.graph(ctx, file, &f.flowFlags)
 	if err != nil {
 		return err
 	}
-	log, stacks := c.logger(f)
 	if stacks {
 		c.stacks = ""
-	}
-	if runner != nil {
-		return c.runOn(ctx, runner, g, f, log)
 	}
 	o := engine.Options{
 		Store: store.Store, Interval: f.interval, Retain: f.retain, Retries: f.retries, Parallelism: f.parallelism,

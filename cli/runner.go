@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os/signal"
 	"slices"
@@ -15,13 +16,14 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/engine"
+	"github.com/activedataflow/adf/fault"
 )
 
 // Runner is another way to run a flow than the engine: from its beginning to its end, without checkpoints.
 type Runner struct {
 	// Name is what --runner says.
 	Name string
-	// Run runs a flow. When ctx ends, it gives up.
+	// Run runs a flow. When ctx ends, it gives up; where something is left to go on from, it gives a result that is not finished, and no error.
 	Run func(ctx context.Context, g *adf.Graph, o RunnerOptions) (engine.Result, error)
 }
 
@@ -30,8 +32,12 @@ type RunnerOptions struct {
 	// Parallelism is 0 for the runner's default.
 	Parallelism int
 	// Until is where sources end that do not end by themselves: "idle", a duration, or "records=N"; "" when nothing is said.
-	Until    string
-	Log      *slog.Logger
+	Until string
+	// Source is what the flow is made of, for a runner that makes it again elsewhere.
+	Source Source
+	Log    *slog.Logger
+	// Notes takes what is to be told besides the result.
+	Notes    io.Writer
 	Progress func(engine.Progress)
 }
 
@@ -92,10 +98,31 @@ func (c *command) chosen(flags *pflag.FlagSet, f *runFlags) (*Runner, error) {
 	return &c.Runners[i], nil
 }
 
-// runOn runs a flow on another runner than the engine. A signal ends it at once: there is no state to save.
-func (c *command) runOn(ctx context.Context, runner *Runner, g *adf.Graph, f *runFlags, log *slog.Logger) error {
+// another says whether an error is about something else than that the run was ended.
+func another(err error) bool {
+	d, ok := fault.DetailOf(err)
+	return ok && d.Code != "" && !errors.Is(err, context.Canceled)
+}
+
+// runOn runs a flow on another runner than the engine. What a signal does is the runner's: mostly there is no state to save, and it ends at once.
+func (c *command) runOn(ctx context.Context, runner *Runner, file string, f *runFlags, log *slog.Logger) error {
+	src, err := c.source(file, &f.flowFlags)
+	if err != nil {
+		return err
+	}
+	flow, err := c.Make(ctx, src)
+	if err != nil {
+		return err
+	}
+	g, err := checked(ctx, flow)
+	if err != nil {
+		return err
+	}
 	c.interruptible = true
-	o := RunnerOptions{Parallelism: f.parallelism, Log: log}
+	o := RunnerOptions{Parallelism: f.parallelism, Source: src, Log: log, Notes: c.stderr}
+	if f.quiet {
+		o.Notes = io.Discard
+	}
 	if f.until != string(engine.Drained) {
 		o.Until = f.until
 	}
@@ -109,17 +136,26 @@ func (c *command) runOn(ctx context.Context, runner *Runner, g *adf.Graph, f *ru
 	stop()
 	line.close()
 	switch {
-	case err != nil && ended:
+	case err != nil && ended && !another(err):
 		return context.Canceled
 	case err != nil:
 		if !f.quiet && !c.json && moved(r) {
 			c.table(g, r)
 		}
 		return &failedRun{err, r}
+	}
+	stopped := ended && !r.Finished
+	if stopped {
+		c.code = exitStopped
+	}
+	switch {
 	case c.json:
-		return c.answer(r)
+		return c.answer(struct {
+			engine.Result
+			Stopped bool `json:"stopped"`
+		}{r, stopped})
 	case !f.quiet:
-		c.summary(g, r, summaryOf{})
+		c.summary(g, r, summaryOf{stopped: stopped})
 	}
 	return nil
 }

@@ -27,22 +27,31 @@ func (s *Shell) Source(cmd *cobra.Command, more ...string) func(args []string) (
 	s.takesFlow(cmd, more...)
 	f.add(cmd)
 	return func(args []string) (src Source, err error) {
-		if src.Params, err = f.params(); err != nil || len(args) <= len(more) {
-			return src, err
+		file := ""
+		if len(args) > len(more) {
+			file = args[0]
 		}
-		var text []byte
-		if src.Name = args[0]; src.Name == "-" {
-			src.Name = "standard input"
-			text, err = io.ReadAll(s.stdin)
-		} else {
-			text, err = os.ReadFile(src.Name)
-		}
-		if err != nil {
-			return src, &fault.ConfigurationError{Detail: fault.Detail{Code: "flow.file", Doing: "read flow", Retry: fault.RetryNever, Err: err}}
-		}
-		src.Text = string(text)
-		return src, nil
+		return s.source(file, f)
 	}
+}
+
+// source reads what a flow is made of; without a file it is the program's own.
+func (c *command) source(file string, flags *flowFlags) (src Source, err error) {
+	if src.Params, err = flags.params(); err != nil || file == "" {
+		return src, err
+	}
+	var text []byte
+	if src.Name = file; file == "-" {
+		src.Name = "standard input"
+		text, err = io.ReadAll(c.stdin)
+	} else {
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return src, &fault.ConfigurationError{Detail: fault.Detail{Code: "flow.file", Doing: "read flow", Retry: fault.RetryNever, Err: err}}
+	}
+	src.Text = string(text)
+	return src, nil
 }
 
 // Make makes a flow of its source, with the connectors and functions that the program brings along.

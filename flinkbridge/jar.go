@@ -17,6 +17,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/runtime/graphx"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/util/protox"
 	pipepb "github.com/apache/beam/sdks/v2/go/pkg/beam/model/pipeline_v1"
+	"github.com/klauspost/compress/flate"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/activedataflow/adf/fault"
@@ -78,6 +79,8 @@ func (j *jobJar) write(to io.Writer) (err error) {
 		return err
 	}
 	z := zip.NewWriter(to)
+	// The program is large and is unpacked soon: quickly packed is better than small.
+	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
 	for _, part := range runner.File {
 		if strings.HasPrefix(part.Name, "BEAM-PIPELINE/") {
 			return fmt.Errorf("%s is a job JAR already, want a runner JAR", j.runner)

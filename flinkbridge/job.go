@@ -55,8 +55,9 @@ type spec struct {
 	Lanes   int    `json:"lanes"`
 	Buckets int    `json:"buckets"`
 	Until   Until  `json:"until,omitzero"`
-	// Streaming says that the input does not end, and output is committed with each checkpoint.
+	// Streaming says that output is committed with each checkpoint, and Ends that the input of such a job ends after all.
 	Streaming bool `json:"streaming,omitempty"`
+	Ends      bool `json:"ends,omitempty"`
 	// Rewind lets it go on from a savepoint that is behind what its sinks have.
 	Rewind bool `json:"rewind,omitempty"`
 	// Checkpoints is where positions are saved, "" nowhere.

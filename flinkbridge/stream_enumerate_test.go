@@ -7,14 +7,14 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/connectors/discard"
-	"github.com/activedataflow/adf/connectors/memory"
+	"github.com/activedataflow/adf/connectors/generate"
 	"github.com/activedataflow/adf/engine/checkpoint"
 )
 
 // TestOtherLayoutIsRefused: state belongs to the keys that it was saved under. A job with others says which numbers to give; as many of them read it.
 func TestOtherLayoutIsRefused(t *testing.T) {
 	f := adf.New("layout")
-	adf.From(f, "in", &memory.Source[reading]{Splits: readings(10, 3)}).To("out", &discard.Sink[reading]{})
+	adf.From(f, "in", &generate.Source[reading]{Records: 10, Splits: 3, Make: readingOf}).To("out", &discard.Sink[reading]{})
 	g, err := f.Build(t.Context())
 	if err != nil {
 		t.Fatal(err)

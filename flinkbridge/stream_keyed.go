@@ -14,6 +14,7 @@ import (
 
 	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/operators/state"
+	"github.com/activedataflow/adf/record"
 )
 
 // bucketFn is a keyed step behind its shuffle, with the chain behind it, by bucket. A bucket's state is a log of deltas in a bag, and a token that is written once in a
@@ -22,8 +23,9 @@ import (
 type bucketFn struct {
 	Job  []byte
 	Node string
-	// Behind is by how many ms the step's watermark trails that of the runner: what the steps before it may give late.
-	Behind int64
+	// Behind is by how many ms the step's watermark trails that of the runner: what the steps before it may give late. Last is the watermark of the runner that is
+	// the end of time here, in ms; 0 where the input does not end.
+	Behind, Last int64
 
 	Log   bstate.Bag[[]byte]
 	Token bstate.Value[[]byte]
@@ -52,6 +54,9 @@ func (f *bucketFn) OnTimer(
 ) error {
 	return f.with(bundle{ctx, sp, tp}, key, func(b *bucket) error {
 		b.event = unset
+		if f.Last != 0 && int64(ts)+1 >= f.Last {
+			return f.fire(b, record.MaxTime)
+		}
 		return f.fire(b, int64(ts)+1-f.Behind)
 	})
 }
@@ -69,6 +74,7 @@ type bucket struct {
 	number int
 	token  []byte
 	fresh  bool  // the token was written in this bundle
+	over   bool  // it was taken to the end of time
 	event  int64 // the timer that is set; unset when that is not known
 }
 
@@ -79,6 +85,7 @@ func (f *bucketFn) fire(b *bucket, watermark int64) error {
 	for size := 0; ; {
 		more, err := f.keyed.Fire(f.stage.ctx, b.number, watermark, time.Now().UnixMilli())
 		if err != nil || !more {
+			b.over = b.over || watermark == record.MaxTime
 			return err
 		}
 		if size += f.stage.chain.Buffered(); size >= sliceBytes {
@@ -196,9 +203,12 @@ func (f *bucketFn) save(c bundle, b *bucket) error {
 // arm sets the runner's timer to the bucket's first one of event time. It holds the watermark back for what it will give.
 func (f *bucketFn) arm(c bundle, b *bucket) {
 	event, _ := b.NextTimer()
-	if event != b.event && event < far.UnixMilli()-f.Behind {
-		at := time.UnixMilli(event + f.Behind)
-		f.Event.Set(c.tp, at, timers.WithOutputTimestamp(at.Add(-time.Millisecond)))
+	due, at := event < far.UnixMilli()-f.Behind, event+f.Behind
+	if f.Last != 0 && (!due || at > f.Last) { // it is due when everything is
+		due, at = !b.over, f.Last
+	}
+	if due && event != b.event {
+		f.Event.Set(c.tp, time.UnixMilli(at), timers.WithOutputTimestamp(time.UnixMilli(at-1)))
 	}
 	b.event = event
 }

@@ -21,7 +21,6 @@ import (
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 	"github.com/activedataflow/adf/sinks"
-	"github.com/activedataflow/adf/splits"
 )
 
 // SubmitOptions say how a flow becomes a job of a Flink cluster.
@@ -32,7 +31,8 @@ type SubmitOptions struct {
 	Staging string
 	// Dir is the folder that relative paths of the flow are meant from. Workers go there; on a machine that does not have it, such paths lead nowhere.
 	Dir string
-	// Until ends sources that do not end by themselves: the job is a batch job then, as it is when all sources end.
+	// Mode is the kind of job; "" is Auto. Until ends sources that do not end by themselves, in a batch job.
+	Mode  Mode
 	Until Until
 
 	// RunnerJar is the path of the runner JAR, Worker that of the program that the workers run; "" is this one.
@@ -68,6 +68,8 @@ type Submission struct {
 	Flow      string `json:"flow"`
 	Run       string `json:"run"`
 	Streaming bool   `json:"streaming"`
+	// Ends says that all input ends, in a streaming job too.
+	Ends      bool   `json:"ends"`
 	Dashboard string `json:"dashboard"`
 }
 
@@ -81,9 +83,14 @@ func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (
 	if err != nil {
 		return Submission{Flow: f.Name()}, err
 	}
+	return SubmitGraph(ctx, c, g, o)
+}
+
+// SubmitGraph is Submit for a flow that has been built already.
+func SubmitGraph(ctx context.Context, c *rest.Client, g *adf.Graph, o SubmitOptions) (Submission, error) {
 	initBeam()
 	d, err := o.deploy(ctx, g)
-	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming}
+	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming, Ends: !d.spec.Streaming || d.spec.Ends}
 	if err != nil {
 		return sub, err
 	}
@@ -122,11 +129,10 @@ type flinkOptions struct {
 }
 
 func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, err error) {
-	endless := false
-	for _, n := range g.Nodes {
-		endless = endless || n.Kind == adf.KindSource && n.Source.Boundedness() == splits.Unbounded
+	streaming, ends, err := o.kind(g)
+	if err != nil {
+		return d, err
 	}
-	streaming := endless && o.Until == (Until{})
 	o.Parallelism, o.MaxParallelism = cmp.Or(o.Parallelism, 1), cmp.Or(o.MaxParallelism, 128)
 	o.Interval, o.Timeout = cmp.Or(o.Interval, 10*time.Second), cmp.Or(o.Timeout, 10*time.Minute)
 	if err := o.check(g); err != nil {
@@ -145,7 +151,7 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	d.spec.Dir = o.Dir
 	make := bounded
 	if streaming {
-		d.spec.Until, d.spec.Streaming, d.spec.Rewind, d.spec.Checkpoints, make = Until{}, true, o.Rewind, o.Checkpoints, unbounded
+		d.spec.Until, d.spec.Streaming, d.spec.Ends, d.spec.Rewind, d.spec.Checkpoints, make = Until{}, true, ends, o.Rewind, o.Checkpoints, unbounded
 	} else if o.Checkpoints != "" {
 		return d, fault.Config(fault.Violation{Path: "options.checkpoints", Got: "a batch job", Want: "a flow with a source that does not end", Code: "bridge.options"})
 	}
@@ -223,6 +229,9 @@ func exactNames(g *adf.Graph) string {
 	return strings.Join(names, ", ")
 }
 
+// batchRetries is how often a batch job starts again that has failed.
+const batchRetries = 3
+
 // optionsFor: what a checkpoint has not confirmed waits in as many places as checkpoints may be under way. With too few of them what waits is mixed with what comes
 // later, and lost; so there are more than there can be before one times out.
 //
@@ -244,6 +253,8 @@ const mostBundle = 8 << 20
 func (f flinkOptions) beam(streaming bool) map[string]any {
 	options := map[string]any{"streaming": streaming, "parallelism": f.parallelism, "max_parallelism": f.maxParallelism, "operator_chaining": false}
 	if !streaming {
+		// What the cluster says may be to start again for ever, which is for jobs that go on from a checkpoint.
+		options["number_of_execution_retries"], options["execution_retry_delay"] = batchRetries, time.Second.Milliseconds()
 		return options
 	}
 	for name, value := range map[string]any{

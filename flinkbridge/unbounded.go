@@ -2,6 +2,7 @@ package flinkbridge
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/core/state"
@@ -64,7 +65,7 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 				called = append(called, beam.ParDo(scope.Scope("from discover"), &routeFn{To: n.Name}, first))
 			}
 			outputs[n.Name] = beam.ParDo(scope.Scope("process"), &bucketFn{
-				Job: data, Node: n.Name, Behind: behind(g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
+				Job: data, Node: n.Name, Behind: behind(g, n), Last: last(s, g, n), Log: state.MakeBagState[[]byte]("log"), Token: state.MakeValueState[[]byte]("token"),
 				Event: timers.InEventTime("event"),
 			}, route(scope, g, n.Name, outputs, called...))
 		case adf.KindSink:
@@ -94,6 +95,26 @@ const (
 )
 
 var stableSteps = map[string]bool{commitStep: true, acknowledgeStep: true, positionsStep: true}
+
+// last is the watermark of the runner at which the input of a keyed step is at its end: after all that the steps before it give, and before that of lanes with nothing
+// more to read.
+func last(s spec, g *adf.Graph, n *adf.Node) int64 {
+	if !s.Ends {
+		return 0
+	}
+	return far.Add(time.Duration(depth(g, n)-1) * time.Second).Add(-24 * time.Hour).UnixMilli()
+}
+
+// depth is how many keyed steps there are up to a step.
+func depth(g *adf.Graph, n *adf.Node) int {
+	most := 0
+	for _, from := range g.Nodes {
+		if from.Kind == adf.KindKeyed && from != n && reaches(g, from, n.Name) {
+			most = max(most, depth(g, from))
+		}
+	}
+	return most + 1
+}
 
 // behind is by how much the watermark of a keyed step trails that of the runner: the steps before it may give results so late.
 func behind(g *adf.Graph, n *adf.Node) int64 {

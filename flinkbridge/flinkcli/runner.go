@@ -11,7 +11,7 @@ import (
 	"github.com/activedataflow/adf/flinkbridge"
 )
 
-// Runners are Beam's local runners, for cli.App's Runners. The program calls flinkbridge.Start first in main.
+// Runners are Beam's local runners and the Flink cluster, for cli.App's Runners. The program calls flinkbridge.Start first in main.
 func Runners() []cli.Runner {
 	var all []cli.Runner
 	for _, name := range []flinkbridge.Runner{flinkbridge.Direct, flinkbridge.Prism} {
@@ -19,7 +19,7 @@ func Runners() []cli.Runner {
 			return run(ctx, name, g, o)
 		}})
 	}
-	return all
+	return append(all, cli.Runner{Name: "flink", Run: runOnFlink})
 }
 
 func run(ctx context.Context, name flinkbridge.Runner, g *adf.Graph, o cli.RunnerOptions) (engine.Result, error) {

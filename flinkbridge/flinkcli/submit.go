@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/cli"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge"
@@ -22,8 +24,8 @@ import (
 
 func (f *flink) submitCommand() *cobra.Command {
 	var x fitness
-	o := flinkbridge.SubmitOptions{MaxParallelism: 128, Interval: 10 * time.Second, Timeout: 10 * time.Minute}
-	var until string
+	o := defaults()
+	var until, mode string
 	var wait bool
 	cmd := &cobra.Command{
 		Use:   "submit",
@@ -32,6 +34,11 @@ func (f *flink) submitCommand() *cobra.Command {
 tasks run, the options that correctness stands on are in effect, and the first checkpoint is complete. Otherwise the job is cancelled and told why.
 
 A flow whose sources end is a batch job. One with a source that does not end is a streaming job, and goes on until "flink stop"; with --until it is a batch job.
+With --mode streaming a flow whose sources end is a streaming job, too: its output is committed with each checkpoint, and at the end of the input windows close. With --wait
+it is stopped then; without, it goes on with nothing to do until "flink stop".
+
+With --wait the command ends with the job, and with its failure if it has one. A job that fails twice with the same error, one that no retry helps against, is cancelled.
+
 Relative paths in a flow start at the current folder, on machines that have it; on others they lead nowhere. Values of --set are part of the job, and Flink shows them: secrets go into the environment
 of the workers, and flows refer to it.`,
 	}
@@ -44,8 +51,10 @@ of the workers, and flows refer to it.`,
 	flags.IntVar(&o.Buckets, "buckets", 0, "buckets that keys are spread over, fixed for the life of a streaming flow; default: eight for each subtask, at least 32, and in a batch job the flow's")
 	cli.DurationFlag(cmd, &o.Interval, "interval", "how far checkpoints are apart")
 	cli.DurationFlag(cmd, &o.Timeout, "timeout", "how long a checkpoint may take: at least as long as the longest outage of a target that is to be ridden out")
+	cli.ChoiceFlag(cmd, &mode, "mode", "the kind of job; auto: batch when all sources end", string(flinkbridge.Auto), string(flinkbridge.Batch), string(flinkbridge.Streaming))
 	flags.StringVar(&until, "until", "", "end endless sources: idle, a `DURATION` or records=N")
 	flags.StringVar(&o.Checkpoints, "checkpoints", "", "save positions in `DIR`, which all workers share, as adf run does, and go on from those there; default: none are saved")
+	flags.StringVar(&o.Boot, "boot", "", "start workers by the script at `PATH` on the TaskManagers' machines, which runs flink boot; instead of a worker pool")
 	flags.StringVar(&o.Savepoint, "savepoint", "", "go on from the savepoint or checkpoint at `PATH`")
 	flags.BoolVar(&o.AllowDropped, "allow-dropped", false, "drop state of the savepoint that no step of the flow wants, and keyed state of a run of the engine")
 	flags.BoolVar(&o.Rewind, "rewind", false, "go on from a savepoint that is behind what the sinks have: output since then is repeated")
@@ -57,6 +66,10 @@ of the workers, and flows refer to it.`,
 		if err != nil {
 			return err
 		}
+		o.Mode = flinkbridge.Mode(mode)
+		if o.Boot != "" && x.pool != "" {
+			return cli.Misuse("--boot", "--pool, too", "one of them", "")
+		}
 		if until != "" {
 			if o.Until, err = flinkbridge.ParseUntil(until); err != nil {
 				return err
@@ -67,38 +80,50 @@ of the workers, and flows refer to it.`,
 	return cmd
 }
 
-func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkbridge.SubmitOptions, wait bool) error {
-	flow, err := f.App.Make(ctx, src)
-	if err != nil {
-		return err
-	}
-	if _, err := flow.Build(ctx); err != nil {
-		return err
-	}
+// defaults are those of the flags.
+func defaults() flinkbridge.SubmitOptions {
+	return flinkbridge.SubmitOptions{MaxParallelism: 128, Interval: 10 * time.Second, Timeout: 10 * time.Minute}
+}
+
+// submitted is a job with the cluster that it runs on.
+type submitted struct {
+	flinkbridge.Submission
+	client *rest.Client
+	began  time.Time
+}
+
+// submit looks whether the cluster is fit, and submits a flow; src is what it is made of. Notes takes what is to be told besides.
+func (x *fitness) submit(ctx context.Context, g *adf.Graph, src cli.Source, o flinkbridge.SubmitOptions, notes io.Writer) (s submitted, err error) {
 	w, closeClient, err := x.wants()
 	if err != nil {
-		return err
+		return s, err
 	}
-	defer closeClient()
+	defer func() {
+		if err != nil {
+			closeClient()
+		}
+	}()
+	if o.Boot != "" {
+		w.Pool = ""
+	}
 	if o.Staging, err = x.staging(o.Staging, w.Client); err != nil {
-		return err
+		return s, err
 	}
 	if o.Checkpoints != "" {
 		if o.Checkpoints, err = filepath.Abs(o.Checkpoints); err != nil {
-			return err
+			return s, err
 		}
 	}
 	w.Staging, w.Savepoint = o.Staging, o.Savepoint
 	if err := doctor.Examine(ctx, w).Err(); err != nil {
-		return err
+		return s, err
 	}
 	o.Builder, o.Params, o.RunnerJar, o.Worker, o.Pool, o.Parallelism = builderName, paramsOf(src), w.RunnerJar, x.worker, w.Pool, x.parallelism
 	if o.Dir, err = os.Getwd(); err != nil {
-		return &fault.ConfigurationError{Detail: fault.Detail{Code: "flow.folder", Doing: "find the current folder", Retry: fault.RetryNever, Err: err}}
+		return s, &fault.ConfigurationError{Detail: fault.Detail{Code: "flow.folder", Doing: "find the current folder", Retry: fault.RetryNever, Err: err}}
 	}
-	began := time.Now()
-	sub, err := flinkbridge.Submit(ctx, w.Client, flow, o)
-	if err != nil {
+	s = submitted{client: w.Client, began: time.Now()}
+	if s.Submission, err = flinkbridge.SubmitGraph(ctx, w.Client, g, o); err != nil {
 		if wrong := (*fault.ConfigurationError)(nil); errors.As(err, &wrong) {
 			for i, v := range wrong.Violations {
 				if name, ok := strings.CutPrefix(v.Path, "options."); ok {
@@ -106,42 +131,58 @@ func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkb
 				}
 			}
 		}
-		if errors.Is(err, context.Canceled) && sub.Job != "" && !f.JSON() { // what is told of a signal does not tell of the job
+		if errors.Is(err, context.Canceled) && s.Job != "" { // what is told of a signal does not tell of the job
 			if left := leftOf(err); left != nil {
-				fmt.Fprintf(f.Notes(), "%v\n", left)
+				fmt.Fprintf(notes, "%v\n", left)
 			} else {
-				fmt.Fprintf(f.Notes(), "the job %s is cancelled\n", sub.Job)
+				fmt.Fprintf(notes, "the job %s is cancelled\n", s.Job)
 			}
 		}
-		return err
+		return s, err
 	}
 	kind := "batch"
-	if sub.Streaming {
+	if s.Streaming {
 		kind = "streaming"
 	}
-	if !f.JSON() {
-		fmt.Fprintf(f.Notes(), "%s runs as a %s job after %s: %s\n", sub.Flow, kind, time.Since(began).Round(100*time.Millisecond), sub.Dashboard)
+	fmt.Fprintf(notes, "%s runs as a %s job after %s: %s\n", s.Flow, kind, time.Since(s.began).Round(100*time.Millisecond), s.Dashboard)
+	return s, nil
+}
+
+func (f *flink) submit(ctx context.Context, src cli.Source, x *fitness, o flinkbridge.SubmitOptions, wait bool) error {
+	flow, err := f.App.Make(ctx, src)
+	if err != nil {
+		return err
 	}
+	g, err := flow.Build(ctx)
+	if err != nil {
+		return err
+	}
+	notes := f.Notes()
+	if f.JSON() {
+		notes = io.Discard
+	}
+	s, err := x.submit(ctx, g, src, o, notes)
+	if err != nil {
+		return err
+	}
+	defer s.client.Close()
 	status := rest.Running
 	if wait {
-		if status, err = w.Client.WaitEnd(ctx, sub.Job); err == nil && status != rest.Finished {
-			err = &fault.RuntimeError{Detail: fault.Detail{Code: "flink.job", Doing: "wait for job " + sub.Job, Retry: fault.RetryNever, Fix: "see " + sub.Dashboard,
-				Err: errors.New("it is " + string(status))}}
-		}
-		if err != nil {
+		if err := flinkbridge.Await(ctx, s.client, s.Submission); err != nil {
 			return err
 		}
+		status = rest.Finished
 	}
 	if f.JSON() {
 		return f.Answer(struct {
 			flinkbridge.Submission
 			Status rest.Status `json:"status"`
-		}{sub, status})
+		}{s.Submission, status})
 	}
 	if wait {
-		fmt.Fprintf(f.Notes(), "%s finished after %s\n", sub.Flow, time.Since(began).Round(100*time.Millisecond))
+		fmt.Fprintf(notes, "%s finished after %s\n", s.Flow, time.Since(s.began).Round(100*time.Millisecond))
 	}
-	fmt.Fprintln(f.Out(), sub.Job)
+	fmt.Fprintln(f.Out(), s.Job)
 	return nil
 }
 

@@ -13,6 +13,11 @@ func (c *Client) Metrics(ctx context.Context, id, vertex string, names ...string
 	return c.metrics(ctx, job("ask for metrics", id, "vertices", vertex, "metrics"), names)
 }
 
+// MetricNames are the names of the metrics of a job's vertex.
+func (c *Client) MetricNames(ctx context.Context, id, vertex string) ([]string, error) {
+	return c.metricNames(ctx, job("ask for metrics", id, "vertices", vertex, "metrics"))
+}
+
 // JobMetrics are those of a job as a whole, as "numRestarts".
 func (c *Client) JobMetrics(ctx context.Context, id string, names ...string) (map[string]string, error) {
 	return c.metrics(ctx, job("ask for metrics", id, "metrics"), names)
@@ -28,17 +33,27 @@ func (c *Client) TaskManagerMetrics(ctx context.Context, id string, names ...str
 	return c.metrics(ctx, call{doing: "ask for metrics", path: []string{"taskmanagers", id, "metrics"}, missing: "TaskManager " + id}, names)
 }
 
+func (c *Client) metricNames(ctx context.Context, q call) ([]string, error) {
+	var list []struct{ ID string }
+	if err := c.do(ctx, q, &list); err != nil {
+		return nil, err
+	}
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = m.ID
+	}
+	return names, nil
+}
+
 // atOnce is how many metrics are asked for in one request: their names are in the address.
 const atOnce = 50
 
 func (c *Client) metrics(ctx context.Context, q call, names []string) (map[string]string, error) {
 	var list []struct{ ID, Value string }
 	if len(names) == 0 {
-		if err := c.do(ctx, q, &list); err != nil {
+		var err error
+		if names, err = c.metricNames(ctx, q); err != nil {
 			return nil, err
-		}
-		for _, m := range list {
-			names = append(names, m.ID)
 		}
 	}
 	all := make(map[string]string, len(names))
