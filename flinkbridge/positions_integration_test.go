@@ -221,7 +221,7 @@ func (s *stands) refused(err error, code string) {
 // job that was killed is missing.
 func TestFlinkPositions(t *testing.T) {
 	client, _, o := up(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	on := func(t *testing.T) (*stands, SubmitOptions) {
 		s := &stands{T: t, ctx: ctx, client: client, rate: 2000, out: t.TempDir(), dir: t.TempDir()}
