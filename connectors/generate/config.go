@@ -22,6 +22,7 @@ func Register(r *connectors.Registry) error {
 func (s *Source[T]) Fields(b *connectors.Binder) {
 	connectors.Value(b, "records", &s.Records).Doc("How many records there are; without it they never end.").Check(notNegative)
 	connectors.Value(b, "rate", &s.Rate).Doc("Records per second, all splits together; without it as fast as possible.").Check(notNegative)
+	connectors.Value(b, "live", &s.Live).Doc("Make each record when its event time has come, and what is overdue at once, instead of at a rate.")
 	connectors.Value(b, "seed", &s.Seed).Doc("Another seed gives other records.")
 	connectors.Value(b, "splits", &s.Splits).Default(8).Check(func(n int) error {
 		if n < 1 || n > 4096 {
@@ -38,6 +39,12 @@ func (s *Source[T]) Fields(b *connectors.Binder) {
 	connectors.Value(b, "step", &s.Step).Default(time.Millisecond).Doc("Event time from one record to the next.")
 	connectors.Strings(b, "fields", &s.Columns).Default(defaultColumns).
 		Doc("The fields of a row, each its name and how it is made: " + wantKind + ".").Example("[id sequence, user key(10000), at time]")
+	b.Check(func() []fault.Violation {
+		if s.Live && s.Rate > 0 {
+			return []fault.Violation{{Path: "rate", Got: "a rate beside live", Want: "one of the two", Code: "generate.rate", Fix: "with live, step is how far records are apart"}}
+		}
+		return nil
+	})
 	b.Check(func() []fault.Violation {
 		_, _, err := columns(s.Columns, s.Seed)
 		var wrong *columnError

@@ -21,6 +21,8 @@ type Source[T any] struct {
 	Records int64
 	// Rate is how many records a second there are, all splits together; 0: as fast as possible.
 	Rate float64
+	// Live makes each record when its event time has come, and what is overdue at once; it takes the place of Rate.
+	Live bool
 	// Seed gives other records of Columns.
 	Seed int64
 	// Splits is how many splits the records are dealt to, one after another: the most readers that can share the work. 0 is 8.
@@ -167,16 +169,25 @@ func (s *Source[T]) Reader(_ context.Context, rc splits.ReaderContext) (splits.R
 				Err: fmt.Errorf("the records were dealt to %d splits, now to %d", at.Of, s.Splits), Fix: "set splits back, or start afresh",
 			}}
 		}
-		return &splitReader[T]{s, m, at, time.Now(), at.Next - at.N}, nil
+		return s.open(m, at), nil
 	}, splits.MultiplexOptions[Split]{Active: splits.All}), nil
 }
 
 type splitReader[T any] struct {
-	src    *Source[T]
-	made   *made[T]
-	at     Split
-	opened time.Time
-	first  int64 // the record number that was due when the split was opened, of split 0
+	src   *Source[T]
+	made  *made[T]
+	at    Split
+	rate  float64   // records a second, all splits together; 0: as fast as possible
+	since time.Time // when record number first was due
+	first int64
+}
+
+// open begins with the split: at a rate its next record is due now, and so are those of the other splits beside it.
+func (s *Source[T]) open(m *made[T], at Split) *splitReader[T] {
+	if s.Live {
+		return &splitReader[T]{s, m, at, float64(time.Second) / float64(m.clock.step), m.clock.start, 0}
+	}
+	return &splitReader[T]{s, m, at, s.Rate, time.Now(), at.Next - at.N}
 }
 
 // Fetch makes as many records as a batch takes, or as are due.
@@ -185,7 +196,7 @@ func (r *splitReader[T]) Fetch(ctx context.Context, dst *record.Batch[T]) (Split
 	if r.src.Records > 0 {
 		n = min(n, (r.src.Records-r.at.Next+r.at.Of-1)/r.at.Of)
 	}
-	if n > 0 && r.src.Rate > 0 {
+	if n > 0 && r.rate > 0 {
 		n = r.pace(ctx, n)
 	}
 	if n > 0 {
@@ -201,11 +212,11 @@ func (r *splitReader[T]) Fetch(ctx context.Context, dst *record.Batch[T]) (Split
 
 // pace waits until up to n records are due, or for the linger, and gives how many are.
 func (r *splitReader[T]) pace(ctx context.Context, n int64) int64 {
-	perSecond := r.src.Rate / float64(r.at.Of)
+	perSecond := r.rate / float64(r.at.Of)
 	want := max(1, min(n, int64(perSecond*splits.Linger.Seconds())))
 	last := r.at.Next + (want-1)*r.at.Of
-	wait := time.Duration(float64(last-r.first) / r.src.Rate * float64(time.Second))
-	if wait -= time.Since(r.opened); wait > 0 {
+	wait := time.Duration(float64(last-r.first) / r.rate * float64(time.Second))
+	if wait -= time.Since(r.since); wait > 0 {
 		t := time.NewTimer(min(wait, splits.Linger))
 		defer t.Stop()
 		select {
@@ -215,7 +226,7 @@ func (r *splitReader[T]) pace(ctx context.Context, n int64) int64 {
 		}
 	}
 	// Record number x is due when x-first records at the rate have passed.
-	passed := time.Since(r.opened).Seconds() * r.src.Rate
+	passed := time.Since(r.since).Seconds() * r.rate
 	due := int64((passed+float64(r.first)-float64(r.at.Next))/float64(r.at.Of) + 1)
 	if wait <= splits.Linger { // they are due, whatever the rounding
 		due = max(due, want)

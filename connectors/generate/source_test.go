@@ -125,7 +125,7 @@ func read[T any](t *testing.T, s *Source[T], at Split, batches int) *record.Batc
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &splitReader[T]{s, m, at, time.Now(), at.Next - at.N}
+	r := s.open(m, at)
 	b := &record.Batch[T]{}
 	for range batches {
 		if _, _, err := r.Fetch(context.Background(), b); err != nil {
@@ -165,7 +165,7 @@ func TestPace(t *testing.T) {
 			}
 			// One split begins at the start, the other one goes on at record 1001: both give half the rate from their opening on.
 			for _, at := range []Split{{0, 2, 0}, {1, 2, 1001}} {
-				r := &splitReader[int64]{s, m, at, time.Now(), at.Next - at.N}
+				r := s.open(m, at)
 				b := &record.Batch[int64]{}
 				took := time.Duration(20*float64(time.Second)/rate + float64(time.Second))
 				for began := time.Now(); time.Since(began) < took; {
@@ -177,6 +177,35 @@ func TestPace(t *testing.T) {
 					t.Errorf("rate %v, split %s: got %d records in %v, want %.0f", rate, at.SplitID(), b.Len(), took, want)
 				}
 			}
+		}
+	})
+}
+
+// A live source gives what is due at once, and then each record at its event time.
+func TestLive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const overdue = 300
+		s := &Source[int64]{Make: func(n int64) int64 { return n }, Live: true, Splits: 2, Step: 10 * time.Millisecond,
+			Start: time.Now().Add(-overdue * 10 * time.Millisecond).UTC().Format(time.RFC3339Nano)}
+		m, err := s.prepare()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, b, began := s.open(m, Split{1, 2, 1}), &record.Batch[int64]{}, time.Now()
+		for time.Since(began) < 2*time.Second {
+			before := b.Len()
+			if _, _, err := r.Fetch(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			for _, meta := range b.Metas[before:] {
+				late := time.Since(time.UnixMilli(meta.Time))
+				if late < -time.Microsecond || meta.Position > overdue && late > 2*splits.Linger {
+					t.Fatalf("record %d came %v after its event time", meta.Position, late)
+				}
+			}
+		}
+		if want := (overdue + 200) / 2; b.Len() < want-10 || b.Len() > want+10 {
+			t.Errorf("got %d records, want about %d", b.Len(), want)
 		}
 	})
 }
@@ -212,6 +241,10 @@ func TestMistakes(t *testing.T) {
 	var conf *fault.ConfigurationError
 	if !errors.As(err, &conf) || conf.Code != "generate.make" {
 		t.Errorf("a typed source without Make: got %v", err)
+	}
+	_, err = (&Source[row.Row]{Live: true, Rate: 5}).prepare()
+	if want := `rate: got a rate beside live, want one of the two; with live, step is how far records are apart`; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	_, err = (&Source[row.Row]{Records: -1, Rate: -1, Splits: -1, Start: "yesterday", Step: -1}).prepare()
 	if want := `records: got -1, want a number that is not negative
@@ -284,7 +317,7 @@ func BenchmarkRows(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := &splitReader[row.Row]{s, m, Split{0, 1, 0}, time.Now(), 0}
+	r := s.open(m, Split{0, 1, 0})
 	batch := &record.Batch[row.Row]{}
 	n := 0
 	b.ReportAllocs()
