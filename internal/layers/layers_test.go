@@ -46,6 +46,7 @@ var rules = map[string][]string{
 	"flinkbridge/doctor":              {"flinkbridge/rest", "flinkbridge/cluster", "fault"},
 	"flinkbridge/flinkcli":            {".", "cli", "engine", "engine/...", "flinkbridge/...", "fault"},
 	"cmd/adf":                         {"cli", "connectors/...", "flinkbridge/..."},
+	"bench/flink":                     {".", "cli", "flinkbridge/flinkcli", "operators", "record/...", "connectors/..."},
 	"examples/beam":                   {".", "flinkbridge", "engine", "operators", "connectors/..."},
 	"examples/lines":                  {"connectors", "splits", "sinks", "record/...", "fault"},
 	"examples/tour":                   {".", "cli", "operators", "connectors/..."},
@@ -57,10 +58,10 @@ var rules = map[string][]string{
 
 // heavy are modules that only some folders may reach, over any number of steps.
 var heavy = map[string][]string{
-	"github.com/apache/beam/":           {"flinkbridge", "flinkbridge/pool", "flinkbridge/flinkcli", "cmd/adf", "examples/beam"},
+	"github.com/apache/beam/":           {"flinkbridge", "flinkbridge/pool", "flinkbridge/flinkcli", "cmd/adf", "bench/flink", "examples/beam"},
 	"github.com/apache/iceberg-go":      {"connectors/iceberg/...", "cmd/adf"},
-	"github.com/spf13/cobra":            {"cli", "flinkbridge/flinkcli", "cmd/adf", "examples/tour"},
-	"github.com/expr-lang/expr":         {"operators/...", ".", "engine/...", "adftest", "flinkbridge", "cli", "flinkbridge/flinkcli", "cmd/adf", "examples/beam", "examples/tour"},
+	"github.com/spf13/cobra":            {"cli", "flinkbridge/flinkcli", "cmd/adf", "bench/flink", "examples/tour"},
+	"github.com/expr-lang/expr":         {"operators/...", ".", "engine/...", "adftest", "flinkbridge", "cli", "flinkbridge/flinkcli", "cmd/adf", "bench/flink", "examples/beam", "examples/tour"},
 	"github.com/redpanda-data/benthos/": {},
 }
 

@@ -41,7 +41,7 @@ public final class Windows {
         .returns(Types.TUPLE(Types.STRING, Types.LONG, PrimitiveArrayTypeInfo.BYTE_PRIMITIVE_ARRAY_TYPE_INFO))
         .keyBy(r -> r.f0, Types.STRING)
         .window(TumblingEventTimeWindows.of(Time.seconds(1)))
-        .aggregate(new Count(), new Result())
+        .aggregate(new Count(), new Result(p.getBoolean("live", false)))
         .name("counted")
         .sinkTo(
             FileSink.forRowFormat(new Path(p.get("out")), new SimpleStringEncoder<String>())
@@ -166,8 +166,13 @@ public final class Windows {
   }
 
   static final class Result extends ProcessWindowFunction<Long, String, String, TimeWindow> {
+    private final boolean emitted; // results tell when they were there
     private transient long of;
     private transient String window;
+
+    Result(boolean emitted) {
+      this.emitted = emitted;
+    }
 
     @Override
     public void process(String key, Context c, Iterable<Long> counts, Collector<String> out) {
@@ -175,7 +180,7 @@ public final class Windows {
         of = c.window().getStart();
         window = ",\"window_start\":\"" + Instant.ofEpochMilli(of) + "\",\"window_end\":\"" + Instant.ofEpochMilli(c.window().getEnd()) + "\",\"records\":";
       }
-      out.collect("{\"key\":\"" + key + "\"" + window + counts.iterator().next() + "}");
+      out.collect("{\"key\":\"" + key + "\"" + window + counts.iterator().next() + (emitted ? ",\"emitted\":" + System.currentTimeMillis() + "}" : "}"));
     }
   }
 }
