@@ -236,7 +236,7 @@ func TestSubmit(t *testing.T) {
 	if err != nil || sub.Job != f.id || !sub.Streaming || sub.Flow != "ticks" || sub.Dashboard != f.URL+"/#/job/running/"+f.id+"/overview" || f.status != rest.Running {
 		t.Errorf("got %+v, %v", sub, err)
 	}
-	want := map[string]string{"maxBundleTimeMills": "80.0", "maxBundleSize": "1024.0", "numConcurrentCheckpoints": "33", "finishBundleBeforeCheckpointing": "true", "operatorChaining": "false"}
+	want := map[string]string{"maxBundleTimeMills": "20.0", "maxBundleSize": "256.0", "numConcurrentCheckpoints": "33", "finishBundleBeforeCheckpointing": "true", "operatorChaining": "false"}
 	for name, value := range want {
 		if f.user[name] != value {
 			t.Errorf("%s is %s, want %s", name, f.user[name], value)
@@ -250,8 +250,8 @@ func TestNotInEffect(t *testing.T) {
 		{"/jobs/ID/config", "execution-config.user-config.finishBundleBeforeCheckpointing", "false", "finish_bundle_before_checkpointing is false, want true"},
 		{"/jobs/ID/config", "execution-config.user-config.finishBundleBeforeCheckpointing", "", "finish_bundle_before_checkpointing is not known to the runner, want true"},
 		{"/jobs/ID/config", "execution-config.user-config.numConcurrentCheckpoints", "1", "num_concurrent_checkpoints is 1, want 33"},
-		{"/jobs/ID/config", "execution-config.user-config.maxBundleSize", "100000.0", "max_bundle_size is 100000, want 1024"},
-		{"/jobs/ID/config", "execution-config.user-config.maxBundleTimeMills", "10000.0", "max_bundle_time_mills is 10000, want 80"},
+		{"/jobs/ID/config", "execution-config.user-config.maxBundleSize", "100000.0", "max_bundle_size is 100000, want 256"},
+		{"/jobs/ID/config", "execution-config.user-config.maxBundleTimeMills", "10000.0", "max_bundle_time_mills is 10000, want 20"},
 		{"/jobs/ID/config", "execution-config.user-config.operatorChaining", "true", "operator_chaining is true, want false"},
 		{"/jobs/ID/config", "execution-config.user-config.maxParallelism", "-1.0", "max_parallelism is -1, want 128"},
 		{"/jobs/ID/config", "execution-config.user-config.streaming", "false", "streaming is false, want true"},
@@ -497,25 +497,12 @@ func TestOptionsRefused(t *testing.T) {
 	}
 }
 
-// TestBundles: a bundle is as long as a subtask's lanes need for a slice each, and as many payloads as there are buckets bring what it may hold.
+// TestBundles: as many payloads as there are buckets bring what a bundle may hold, and no more; and there are more concurrent checkpoints than can be under way.
 func TestBundles(t *testing.T) {
-	for _, x := range []struct {
-		lanes, parallelism, buckets int
-		time                        time.Duration
-		size                        int
-	}{
-		{4, 2, 128, 80 * time.Millisecond, 1024},
-		{3, 2, 128, 80 * time.Millisecond, 1024},
-		{1, 1, 1, 40 * time.Millisecond, 8},
-		{8, 1, 4096, 320 * time.Millisecond, 32768},
-		{128, 1, 128, time.Second, 1024},
-	} {
-		o := optionsFor(SubmitOptions{Parallelism: x.parallelism, Interval: time.Second, Timeout: time.Second}, spec{Lanes: x.lanes, Buckets: x.buckets})
-		if o.bundleTime != x.time || o.bundleSize != x.size {
-			t.Errorf("%+v: got %s and %d", x, o.bundleTime, o.bundleSize)
-		}
-		if o.bundleSize*(flushedBytes/x.buckets) > mostBundle {
-			t.Errorf("%+v: a bundle of %d payloads is too large", x, o.bundleSize)
+	for _, buckets := range []int{1, 16, 128, 4096} {
+		o := optionsFor(SubmitOptions{Parallelism: 1, Interval: time.Second, Timeout: time.Second}, spec{Lanes: 2, Buckets: buckets})
+		if size := o.bundleSize * flushedBytes / buckets; o.bundleSize < 1 || size > mostBundle || size < mostBundle/2 {
+			t.Errorf("%d buckets: a bundle of %d payloads has %d bytes", buckets, o.bundleSize, size)
 		}
 	}
 	for _, x := range []struct {
