@@ -27,6 +27,7 @@ type runFlags struct {
 	storeFlags
 	interval                     time.Duration
 	parallelism, retries, retain int
+	buckets                      int
 	runner, until                string
 	fresh, rewind, allowDropped  bool
 	metrics                      string

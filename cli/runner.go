@@ -31,6 +31,8 @@ type Runner struct {
 type RunnerOptions struct {
 	// Parallelism is 0 for the runner's default.
 	Parallelism int
+	// Buckets is how many buckets keys are spread over; 0 for the runner's default.
+	Buckets int
 	// Until is where sources end that do not end by themselves: "idle", a duration, or "records=N"; "" when nothing is said.
 	Until string
 	// Source is what the flow is made of, for a runner that makes it again elsewhere.
@@ -58,6 +60,7 @@ func (c *command) addRunner(cmd *cobra.Command, f *runFlags) {
 	}
 	addChoice(cmd, &f.runner, "runner", "what runs the flow; all but the engine run it from its beginning to its end, without checkpoints", names...)
 	cmd.Flags().Var(ending{&f.until}, "until", usage+"; other runners than the engine end endless sources when they are idle, after a time, or after N records")
+	cmd.Flags().Var(number{&f.buckets, 1}, "buckets", "buckets that keys are spread over; default: 128, or more for so much input that they would get over 16 MB each; not for the engine, which has 128")
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(engineEnds, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -81,6 +84,9 @@ func (c *command) chosen(flags *pflag.FlagSet, f *runFlags) (*Runner, error) {
 	if f.runner == engineName {
 		if !slices.Contains(engineEnds, f.until) {
 			return nil, Misuse("--until", fmt.Sprintf("%q", f.until), "one of "+strings.Join(engineEnds, ", "), "")
+		}
+		if flags.Changed("buckets") {
+			return nil, Misuse("--buckets", "a flag that only other runners know", "none with --runner "+engineName, "")
 		}
 		return nil, nil
 	}
@@ -119,7 +125,7 @@ func (c *command) runOn(ctx context.Context, runner *Runner, file string, f *run
 		return err
 	}
 	c.interruptible = true
-	o := RunnerOptions{Parallelism: f.parallelism, Source: src, Log: log, Notes: c.stderr}
+	o := RunnerOptions{Parallelism: f.parallelism, Buckets: f.buckets, Source: src, Log: log, Notes: c.stderr}
 	if f.quiet {
 		o.Notes = io.Discard
 	}

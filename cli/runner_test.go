@@ -32,8 +32,8 @@ func TestRunner(t *testing.T) {
 		}
 		return r, nil
 	}}}
-	code, out := execute(t, app, "", "run", "endless.yaml", "--runner", "other", "--until", "records=5", "--parallelism", "3")
-	if code != 0 || got.Until != "records=5" || got.Parallelism != 3 || got.Log == nil || !strings.Contains(out, "endless finished in 1s: 0 records read") {
+	code, out := execute(t, app, "", "run", "endless.yaml", "--runner", "other", "--until", "records=5", "--parallelism", "3", "--buckets", "300")
+	if code != 0 || got.Until != "records=5" || got.Parallelism != 3 || got.Buckets != 300 || got.Log == nil || !strings.Contains(out, "endless finished in 1s: 0 records read") {
 		t.Errorf("got %d, %+v and %s", code, got, out)
 	}
 	if code, out := execute(t, app, "", "run", "endless.yaml", "--runner", "other", "--json"); code != 0 || got.Until != "" || !strings.Contains(out, `"finished": true`) {
@@ -44,6 +44,7 @@ func TestRunner(t *testing.T) {
 		`--checkpoints: got a flag that only the engine knows, want none with --runner other`: "--runner other --checkpoints x",
 		`--until: got signal, want idle, a duration as 30s, or records=N with --runner other`: "--runner other --until signal",
 		`--until: got "5s", want one of drained, idle, signal`:                                "--until 5s",
+		`--buckets: got a flag that only other runners know, want none with --runner engine`:  "--buckets 300",
 		`--runner: got "flink", want one of engine, other`:                                    "--runner flink",
 	} {
 		if code, out := execute(t, app, "", append([]string{"run", "endless.yaml"}, strings.Fields(args)...)...); code != 2 || !strings.Contains(out, want) {

@@ -2,7 +2,6 @@ package flinkbridge
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"reflect"
 	"time"
@@ -174,10 +173,10 @@ func (f *keyedFn) open(s *stage) (err error) {
 }
 
 func (f *keyedFn) process(s *stage, key []byte, values func(*[]byte) bool, emit func([]byte, []byte)) error {
-	if len(key) != 4 || int64(binary.BigEndian.Uint32(key)) >= int64(s.job.Buckets) {
+	bucket, ok := numberOf(key, s.job.Buckets)
+	if !ok {
 		return s.job.wrong("bridge.form", fmt.Errorf("got the key %x, want a bucket", key), sameRelease)
 	}
-	bucket := int(binary.BigEndian.Uint32(key))
 	for value := []byte(nil); values(&value); {
 		n := len(value) - 1
 		if n < 0 {

@@ -1,6 +1,7 @@
 package flinkbridge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,6 +63,8 @@ type spec struct {
 	Rewind bool `json:"rewind,omitempty"`
 	// Checkpoints is where positions are saved, "" nowhere.
 	Checkpoints string `json:"checkpoints,omitempty"`
+	// Placing is how the runner places keys.
+	Placing placing `json:"placing,omitzero"`
 }
 
 // form changes when a worker of an earlier release could not do the work of a pipeline any more, or would do it otherwise.
@@ -76,6 +79,9 @@ type job struct {
 	log         *slog.Logger
 	counters    map[string]*task.Counters
 	index       atomic.Int64 // of the next stage
+
+	// keys are those of lanes, buckets and the shards of sinks, by number.
+	keys struct{ lanes, buckets, shards [][]byte }
 
 	// ctx ends when the run is given up; only a run that this process waits for has one of its own.
 	ctx    context.Context
@@ -114,6 +120,7 @@ func newJob(ctx context.Context, s spec, g *adf.Graph, staging checkpoint.Store,
 	for _, n := range g.Nodes {
 		j.counters[n.Name] = &task.Counters{}
 	}
+	j.keys.lanes, j.keys.buckets, j.keys.shards = s.Placing.keys(s.Lanes), s.Placing.keys(s.Buckets), s.Placing.keys(g.Plan.Shards())
 	return j
 }
 
@@ -212,6 +219,18 @@ func rebuild(ctx context.Context, s spec) (*job, error) {
 func (s spec) wrong(code string, err error, fix string) error {
 	return &fault.RuntimeError{Detail: fault.Detail{
 		Code: code, Doing: "find the flow of a pipeline", Flow: s.Flow, Run: s.Run, Retry: fault.RetryNever, Err: err, Fix: fix,
+	}}
+}
+
+// laneOf is the lane that a key is of. A lane of a savepoint whose key this job does not give is an error.
+func (j *job) laneOf(key []byte) (int, error) {
+	if number, ok := numberOf(key, j.Lanes); ok && bytes.Equal(key, j.keys.lanes[number]) {
+		return number, nil
+	}
+	return 0, &fault.ConfigurationError{Detail: fault.Detail{
+		Code: "bridge.keys", Doing: "go on from a savepoint", Flow: j.Flow, Run: j.Run, Retry: fault.RetryNever,
+		Err: fmt.Errorf("got the key %x of a lane that the job does not have: the job that was saved had another number of lanes, another largest parallelism or another runner", key),
+		Fix: fmt.Sprintf("submit with the --lanes and --max-parallelism of that job (now %d and %d) and its version of the runner", j.Lanes, j.Placing.Groups),
 	}}
 }
 

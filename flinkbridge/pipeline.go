@@ -13,8 +13,10 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/engine/checkpoint"
+	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/sinks"
+	"github.com/activedataflow/adf/splits"
 )
 
 // Pipeline makes a Beam pipeline of a flow whose input ends. Any runner can run it: in this process as it is, in others when they run the same program, and
@@ -63,9 +65,37 @@ func specOf(ctx context.Context, g *adf.Graph, o Options) (spec, error) {
 		s.Lanes = runtime.GOMAXPROCS(0)
 	}
 	if s.Buckets == 0 {
-		s.Buckets = g.Plan.Buckets()
+		var err error
+		if s.Buckets, err = bucketsFor(ctx, g); err != nil {
+			return spec{}, fault.Within(err, s.Flow, "", "")
+		}
 	}
 	return s, nil
+}
+
+// bucketBytes is how much of the input one bucket is to get: a runner may hold all of it in memory at once, as one list.
+const bucketBytes = 16 << 20
+
+// bucketsFor is how many buckets a flow whose input ends has: those of the plan, and more for much input, as far as sources say their size. All sources together are
+// an upper bound for each keyed step. Filters make it less, and aggregates, which are combined in front of the shuffle, much less when there are few keys; nobody knows
+// that before. A bucket too many costs little, one too few the run.
+func bucketsFor(ctx context.Context, g *adf.Graph) (int, error) {
+	all := int64(0)
+	for _, n := range g.Nodes {
+		s, ok := n.Source.(splits.Sizer)
+		if !ok || n.Source.Boundedness() != splits.Bounded {
+			continue
+		}
+		if err := task.Guard(n.Name, func() error {
+			if bytes, known := s.Size(ctx); known {
+				all += bytes
+			}
+			return nil
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return int(max(int64(g.Plan.Buckets()), min(MaxBuckets, (all+bucketBytes-1)/bucketBytes))), nil
 }
 
 // bounded is the plan for input that ends: find the splits, read each with what is behind its source, group by bucket, take each bucket to the end of time, and

@@ -3,7 +3,6 @@ package flinkbridge
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -101,7 +100,7 @@ func (s *stage) flush() ([]pair, error) {
 	for _, sh := range s.chain.Shuffles() {
 		if err := sh.Flush(func(bucket int, payload []byte) {
 			value := append(payload, byte(sh.Input))
-			out = append(out, pair{bucketKey(sh.Node.Name, bucket), value})
+			out = append(out, pair{keyFor(sh.Node.Name, s.job.keys.buckets[bucket]), value})
 		}); err != nil {
 			return nil, err
 		}
@@ -147,7 +146,7 @@ func (s *stage) finish() ([]pair, error) {
 		}
 		key := keyFor(commitName, nil)
 		if s.streaming {
-			key = bucketKey(n.Name, s.env.Index%s.job.graph.Plan.Shards())
+			key = keyFor(n.Name, s.job.keys.shards[s.env.Index%len(s.job.keys.shards)])
 		}
 		value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name, Pending: []*adfv1.Committable{{Run: s.token, Parts: parts}}})
 		if err != nil {
@@ -276,15 +275,11 @@ func (j *job) count(ctx context.Context, node string, c *task.Counters) {
 	}
 }
 
-// keyFor is the key of something for a consumer, and bucketKey that of a bucket of a keyed step.
+// keyFor is the key of something for a consumer.
 func keyFor(name string, rest []byte) []byte {
 	key := make([]byte, 0, 1+len(name)+len(rest))
 	key = append(key, byte(len(name)))
 	return append(append(key, name...), rest...)
-}
-
-func bucketKey(name string, bucket int) []byte {
-	return keyFor(name, binary.BigEndian.AppendUint32(nil, uint32(bucket)))
 }
 
 // commitName stands for the commit of all exactly-once sinks; no node has it.

@@ -31,6 +31,10 @@ func (f *sequenceFn) ProcessElement(ctx context.Context, sp state.Provider, key,
 	if err != nil {
 		return err
 	}
+	shard, ok := numberOf(key, len(j.keys.shards))
+	if !ok {
+		return j.wrong("bridge.form", fmt.Errorf("got the key %x, want a shard", key), sameRelease)
+	}
 	s := &adfv1.SinkState{}
 	if err := proto.Unmarshal(value, s); err != nil {
 		return j.wrong("bridge.form", err, sameRelease)
@@ -43,7 +47,7 @@ func (f *sequenceFn) ProcessElement(ctx context.Context, sp state.Provider, key,
 	if n := len(data) - 8; n >= 0 {
 		run, next = string(data[:n]), int64(binary.BigEndian.Uint64(data[n:]))
 	}
-	c := &adfv1.Committable{Run: j.Run, Shard: binary.BigEndian.Uint32(key), From: next}
+	c := &adfv1.Committable{Run: j.Run, Shard: uint32(shard), From: next}
 	var out []*adfv1.Committable
 	if run != j.Run {
 		seal, err := j.seal(ctx, f.Node, &adfv1.ShardState{Shard: c.Shard, Run: run, NextSeq: next})

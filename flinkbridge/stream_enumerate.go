@@ -3,7 +3,6 @@ package flinkbridge
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"sync"
 	"time"
@@ -105,7 +104,7 @@ func (f *discoverFn) OnTimer(
 		if g.noMore {
 			more = 0
 		}
-		emit(keyFor(f.Node, laneKey(f.Node, i)), append([]byte{more}, value...))
+		emit(keyFor(f.Node, j.keys.lanes[i]), append([]byte{more}, value...))
 	}
 	if e.changed || first {
 		snapshot, err := e.snapshot(ctx)
@@ -300,7 +299,7 @@ func (e *enumerator) call(data []byte, emit func([]byte, []byte)) error {
 	e.called = now
 	if e.job.Checkpoints != "" {
 		for i := range e.lanes {
-			emit(keyFor(e.node.Name, laneKey(e.node.Name, i)), nil)
+			emit(keyFor(e.node.Name, e.job.keys.lanes[i]), nil)
 		}
 		if err := e.tell(data, emit); err != nil {
 			return err
@@ -311,7 +310,7 @@ func (e *enumerator) call(data []byte, emit func([]byte, []byte)) error {
 	}
 	return e.job.eachShard(func(n *adf.Node, shard int) error {
 		value, err := proto.Marshal(&adfv1.SinkState{Node: n.Name})
-		emit(bucketKey(n.Name, shard), value)
+		emit(keyFor(n.Name, e.job.keys.shards[shard]), value)
 		return err
 	})
 }
@@ -328,7 +327,7 @@ func (e *enumerator) tick(emit func([]byte, []byte)) {
 			continue
 		}
 		for bucket := range e.job.Buckets {
-			emit(bucketKey(n.Name, bucket), nil)
+			emit(keyFor(n.Name, e.job.keys.buckets[bucket]), nil)
 		}
 	}
 }
@@ -448,11 +447,3 @@ func (e *enumerator) Every(period time.Duration, work func(context.Context) (han
 		}
 	})
 }
-
-// laneKey is the key of a lane of a source.
-func laneKey(node string, lane int) []byte {
-	return append([]byte(node+"/"), binary.BigEndian.AppendUint32(nil, uint32(lane))...)
-}
-
-// laneOf is the lane of a key.
-func laneOf(key []byte) int { return int(binary.BigEndian.Uint32(key[len(key)-4:])) }

@@ -3,7 +3,6 @@ package flinkbridge
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"time"
@@ -159,12 +158,11 @@ func (f *bucketFn) take(c bundle, key []byte) (*bucket, error) {
 // restore makes the bucket of the state.
 func (f *bucketFn) restore(c bundle, key, token []byte) (*bucket, error) {
 	j := f.stage.job
-	if len(key) != 4 || int64(binary.BigEndian.Uint32(key)) >= int64(j.Buckets) {
+	number, ok := numberOf(key, j.Buckets)
+	if !ok {
 		return nil, j.wrong("bridge.form", fmt.Errorf("got the key %x, want a bucket", key), sameRelease)
 	}
-	b := &bucket{
-		Bucket: state.NewBucket(j.node(f.Node).Keyed.Cells()), number: int(binary.BigEndian.Uint32(key)), token: token, event: unset,
-	}
+	b := &bucket{Bucket: state.NewBucket(j.node(f.Node).Keyed.Cells()), number: number, token: token, event: unset}
 	if len(token) == 0 {
 		return b, nil
 	}

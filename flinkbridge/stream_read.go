@@ -67,10 +67,14 @@ func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.
 	if err != nil {
 		return err
 	}
+	number, err := j.laneOf(key)
+	if err != nil {
+		return err
+	}
 	if len(assigned) == 0 { // a call
-		if s := (&adfv1.SourceState{}); there && f.moved[laneOf(key)] == nil {
+		if s := (&adfv1.SourceState{}); there && f.moved[number] == nil {
 			err = proto.Unmarshal(data, s)
-			f.tell(j, key, s)
+			f.tell(j, number, s)
 		}
 		return err
 	}
@@ -90,7 +94,7 @@ func (f *laneFn) ProcessElement(_ context.Context, sp state.Provider, tp timers.
 	if err := f.State.Write(sp, data); err != nil {
 		return err
 	}
-	f.tell(j, key, s)
+	f.tell(j, number, s)
 	if !there {
 		f.Poll.Set(tp, time.Now(), timers.WithOutputTimestamp(longAgo))
 	}
@@ -140,9 +144,9 @@ func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provi
 		if err := f.State.Write(sp, data); err != nil {
 			return err
 		}
-		f.tell(j, key, s)
+		f.tell(j, l.stage.env.Index, s)
 	} else if !l.told { // perhaps nobody was when the job went on from here
-		f.tell(j, key, s)
+		f.tell(j, l.stage.env.Index, s)
 	}
 	l.told = true
 	f.Poll.Set(tp, now.Add(l.wait), timers.WithOutputTimestamp(holding(watermark)))
@@ -152,14 +156,14 @@ func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provi
 }
 
 // tell notes where a lane stands, to be told at the end of the bundle.
-func (f *laneFn) tell(j *job, key []byte, s *adfv1.SourceState) {
+func (f *laneFn) tell(j *job, lane int, s *adfv1.SourceState) {
 	if !f.Acknowledged && j.Checkpoints == "" {
 		return
 	}
 	if f.moved == nil {
 		f.moved = map[int]*adfv1.SourceState{}
 	}
-	f.moved[laneOf(key)] = &adfv1.SourceState{Node: f.Node, Splits: s.Splits, WatermarkMs: s.WatermarkMs}
+	f.moved[lane] = &adfv1.SourceState{Node: f.Node, Splits: s.Splits, WatermarkMs: s.WatermarkMs}
 }
 
 // told gives what is told of the lanes that have moved.
@@ -170,7 +174,7 @@ func (f *laneFn) told(j *job) (out []pair, err error) {
 			if err != nil {
 				return nil, err
 			}
-			out = append(out, pair{keyFor(acknowledgeName(f.Node), laneKey(f.Node, i)), value})
+			out = append(out, pair{keyFor(acknowledgeName(f.Node), j.keys.lanes[i]), value})
 		}
 		if j.Checkpoints != "" {
 			p, err := piece(pieceLane, i, s)
@@ -200,6 +204,10 @@ func holding(watermark int64) time.Time {
 
 // take gives the lane that belongs to the state.
 func (f *laneFn) take(ctx context.Context, j *job, key []byte, s *adfv1.SourceState) (*lane, error) {
+	number, err := j.laneOf(key)
+	if err != nil {
+		return nil, err
+	}
 	name := f.Node + string(key)
 	if f.held == nil {
 		f.held = map[string]*lane{}
@@ -219,9 +227,8 @@ func (f *laneFn) take(ctx context.Context, j *job, key []byte, s *adfv1.SourceSt
 		}
 	}
 	st := newStage(context.WithoutCancel(ctx), j)
-	st.streaming, st.env.Index, st.env.Bounded = true, laneOf(key), false
+	st.streaming, st.env.Index, st.env.Bounded = true, number, false
 	l = &lane{key: name, stage: st, token: s.Enumerator}
-	var err error
 	if l.read, err = task.NewRead(st.ctx, st.env, j.node(f.Node), readerContext(st.env.Index), false); err != nil {
 		_ = st.end()
 		return nil, err

@@ -19,6 +19,7 @@ import (
 	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/flinkbridge/cluster"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 	"github.com/activedataflow/adf/sinks"
 )
@@ -45,7 +46,7 @@ type SubmitOptions struct {
 	// Lanes is how many lanes each source has, fixed for a flow's life; 0 is two for each subtask.
 	Lanes int
 	// Buckets is how many buckets keys are spread over: at least the largest parallelism that a keyed step is to have. A job that does not end keeps the number for the
-	// flow's life; 0 is eight for each subtask and at least 32 then, since each costs the same few calls to Flink in every bundle. Of a batch job 0 means what the plan says.
+	// flow's life; 0 is eight for each subtask and at least 32 then, since each costs the same few calls to Flink in every bundle. Of a batch job 0 is as in [Options].
 	Buckets int
 
 	// Checkpoints is a directory with the flow's checkpoints, as engine runs have them, which the workers share; "" is none. A job that is not resumed from a savepoint goes on from
@@ -71,6 +72,8 @@ type Submission struct {
 	// Ends says that all input ends, in a streaming job too.
 	Ends      bool   `json:"ends"`
 	Dashboard string `json:"dashboard"`
+	// Notes are what is to be known and hinders nothing.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // entryClass is the class of the runner that Flink starts.
@@ -90,7 +93,7 @@ func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (
 func SubmitGraph(ctx context.Context, c *rest.Client, g *adf.Graph, o SubmitOptions) (Submission, error) {
 	initBeam()
 	d, err := o.deploy(ctx, g)
-	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming, Ends: !d.spec.Streaming || d.spec.Ends}
+	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming, Ends: !d.spec.Streaming || d.spec.Ends, Notes: d.notes}
 	if err != nil {
 		return sub, err
 	}
@@ -117,6 +120,7 @@ type deployment struct {
 	spec    spec
 	jar     *jobJar
 	options flinkOptions
+	notes   []string
 }
 
 // flinkOptions are those that correctness stands on.
@@ -149,6 +153,9 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 		return d, err
 	}
 	d.spec.Dir = o.Dir
+	if err := d.place(o, streaming); err != nil {
+		return d, err
+	}
 	make := bounded
 	if streaming {
 		d.spec.Until, d.spec.Streaming, d.spec.Ends, d.spec.Rewind, d.spec.Checkpoints, make = Until{}, true, ends, o.Rewind, o.Checkpoints, unbounded
@@ -186,6 +193,23 @@ func (o SubmitOptions) takeOver(ctx context.Context, g *adf.Graph, run string) e
 	return engine.TakeOver(ctx, g, run, o.Savepoint != "", engine.Options{
 		Store: store, Retain: 3, Retries: tries - 1, Rewind: o.Rewind, AllowDropped: o.AllowDropped, Log: slog.Default(),
 	})
+}
+
+// place says how the cluster places keys, which is known of some versions of the runner.
+func (d *deployment) place(o SubmitOptions, streaming bool) error {
+	runner, err := cluster.InspectRunner(o.RunnerJar)
+	if err != nil {
+		return err
+	}
+	d.spec.Placing = placing{placerOf(runner.Beam, streaming), o.Parallelism}
+	if streaming {
+		d.spec.Placing.Groups = o.MaxParallelism
+	}
+	if d.spec.Placing.By == "" {
+		d.notes = append(d.notes, fmt.Sprintf(
+			"it is not known how Beam's runner %s places keys: some subtasks may have more lanes and buckets than others", cmp.Or(runner.Beam, "of this version")))
+	}
+	return nil
 }
 
 func (o SubmitOptions) check(g *adf.Graph) error {

@@ -45,6 +45,14 @@ func (e *erased[T, S]) Acknowledges() bool {
 	return true
 }
 
+// Size passes on what the source says of its size, if it has that method.
+func (e *erased[T, S]) Size(ctx context.Context) (bytes int64, known bool) {
+	if s, ok := e.src.(Sizer); ok {
+		return s.Size(ctx)
+	}
+	return 0, false
+}
+
 func (e *erased[T, S]) NewEnumerator(ctx context.Context, ec AnyEnumeratorContext, restored *State) (AnyEnumerator, error) {
 	tc := &typedContext[S]{any: ec, codec: e.src.Codec()}
 	enum, err := e.src.Enumerator(ctx, tc, restored)

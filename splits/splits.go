@@ -44,6 +44,13 @@ type Source[T any, S Split] interface {
 	Reader(ctx context.Context, rc ReaderContext) (Reader[T, S], error)
 }
 
+// Sizer is a Source that can tell how much it is going to give, cheaply and before anything is read: a runtime makes its parts of it, so that each fits into memory.
+type Sizer interface {
+	// Size estimates the bytes of all records in their encoded form, rather too many than too few. It says so when it is not known: for a source that does
+	// not end, or whose input can not be seen from here.
+	Size(ctx context.Context) (bytes int64, known bool)
+}
+
 // Enumerator finds splits and assigns them. The runtime calls it from one goroutine at a time, and never while a callback of
 // EnumeratorContext.Every runs. No method may block on a reader.
 type Enumerator[S Split] interface {

@@ -126,6 +126,19 @@ func (s *Source[T]) Boundedness() splits.Boundedness {
 	return splits.Unbounded
 }
 
+// Size is that of the first records, times their number.
+func (s *Source[T]) Size(context.Context) (bytes int64, known bool) {
+	m, err := s.prepare()
+	if err != nil || s.Records <= 0 {
+		return 0, false
+	}
+	sample := &record.Batch[T]{}
+	n := min(s.Records, splits.BatchRecords)
+	m.fill(sample, 0, 1, int(n))
+	sample.Metas = make([]record.Meta, n)
+	return int64(float64(len(m.codec.AppendBatch(nil, sample))) / float64(n) * float64(s.Records)), true
+}
+
 // Codec is that of the splits.
 func (s *Source[T]) Codec() splits.Codec[Split] { return splits.JSON[Split]() }
 

@@ -34,6 +34,13 @@ func (l *Log[T]) Splits() int {
 	return len(l.splits)
 }
 
+// all is what is there now, by split.
+func (l *Log[T]) all() [][]T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.splits)
+}
+
 // read gives up to n values of a split from one on, whether they are the last for now, and what is closed when there are more.
 func (l *Log[T]) read(split int, from int64, n int) (vs []T, last bool, grown <-chan struct{}) {
 	l.mu.Lock()

@@ -72,6 +72,25 @@ func (s *Source[T]) Boundedness() splits.Boundedness {
 	return splits.Bounded
 }
 
+// Size is that of the first records, times their number.
+func (s *Source[T]) Size(context.Context) (bytes int64, known bool) {
+	c, err := s.RecordCodec()
+	if err != nil || s.Follow {
+		return 0, false
+	}
+	sample, all := &record.Batch[T]{}, 0
+	for _, values := range s.input().all() {
+		for _, v := range values[:min(len(values), splits.BatchRecords-sample.Len())] {
+			sample.Append(v, record.Meta{})
+		}
+		all += len(values)
+	}
+	if all == 0 {
+		return 0, true
+	}
+	return int64(float64(len(c.AppendBatch(nil, sample))) / float64(sample.Len()) * float64(all)), true
+}
+
 // Codec is that of the splits.
 func (s *Source[T]) Codec() splits.Codec[Split] { return splits.JSON[Split]() }
 

@@ -21,6 +21,7 @@ func runOnFlink(ctx context.Context, g *adf.Graph, o cli.RunnerOptions) (r engin
 	began := time.Now()
 	defer func() { r.Took = time.Since(began) }()
 	x, with := &fitness{parallelism: max(o.Parallelism, 1)}, defaults()
+	with.Buckets = o.Buckets
 	if o.Until != "" {
 		if with.Until, err = flinkbridge.ParseUntil(o.Until); err != nil {
 			return r, err

@@ -38,5 +38,5 @@ func run(ctx context.Context, name flinkbridge.Runner, g *adf.Graph, o cli.Runne
 		slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	}
 	defer slog.SetDefault(before)
-	return flinkbridge.Run(ctx, g, flinkbridge.RunOptions{Runner: name, Parallelism: o.Parallelism, Until: until, Log: o.Log, Progress: o.Progress})
+	return flinkbridge.Run(ctx, g, flinkbridge.RunOptions{Runner: name, Parallelism: o.Parallelism, Buckets: o.Buckets, Until: until, Log: o.Log, Progress: o.Progress})
 }
