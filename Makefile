@@ -54,4 +54,4 @@ bench-flink: build ## measure a flow on Flink against Flink's own Java, as ratio
 	@scripts/bench-flink
 
 soak: ## the long kill and memory tests
-	go test -count=1 -v -timeout 3h -tags 'integration soak' -run Soak ./internal/itest/...
+	go test -count=1 -v -timeout 3h -tags 'integration soak' -run Soak ./internal/itest/... ./flinkbridge

@@ -37,13 +37,6 @@ func init() {
 	})
 }
 
-// counted is a window of the numbers.
-type counted struct {
-	Key   string `adf:"key"`
-	Start int64  `adf:"start"`
-	Count int64  `adf:"count"`
-}
-
 // numbers keeps generated numbers, and counts them in windows by a key that a closure makes.
 func numbers(records int64, rate float64, out string) *adf.Flow {
 	keys := int64(10)
@@ -63,8 +56,23 @@ func numbers(records int64, rate float64, out string) *adf.Flow {
 	return f
 }
 
+// testCluster is a cluster with a pool, and how jobs are submitted there.
+type testCluster struct {
+	client  *rest.Client
+	cluster *cluster.Cluster
+	pool    *pool.Pool
+	options SubmitOptions
+}
+
 // up starts a cluster with a pool.
 func up(t *testing.T) (*rest.Client, *cluster.Cluster, SubmitOptions) {
+	t.Helper()
+	c := upWith(t, cluster.Options{})
+	return c.client, c.cluster, c.options
+}
+
+// upWith starts a cluster as the options say, with a pool.
+func upWith(t *testing.T, o cluster.Options) testCluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -80,7 +88,8 @@ func up(t *testing.T) (*rest.Client, *cluster.Cluster, SubmitOptions) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := cluster.Up(ctx, cluster.Options{Dir: t.TempDir(), Cache: cache, Note: func(s string) { t.Log(s) }})
+	o.Dir, o.Cache, o.Note = t.TempDir(), cache, func(s string) { t.Log(s) }
+	c, err := cluster.Up(ctx, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +110,7 @@ func up(t *testing.T) (*rest.Client, *cluster.Cluster, SubmitOptions) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return client, c, SubmitOptions{Builder: "numbers", RunnerJar: jar, Pool: p.Address(), Staging: t.TempDir(), Parallelism: 2}
+	return testCluster{client, c, p, SubmitOptions{Builder: "numbers", RunnerJar: jar, Pool: p.Address(), Staging: t.TempDir(), Parallelism: 2}}
 }
 
 func tail(log string) string { return log[max(0, len(log)-6000):] }
@@ -163,7 +172,7 @@ func check(t *testing.T, out string, least int) {
 }
 
 func TestFlink(t *testing.T) {
-	client, c, o := up(t)
+	client, _, o := up(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 
@@ -184,53 +193,5 @@ func TestFlink(t *testing.T) {
 		}
 		t.Logf("finished after %s", time.Since(began))
 		check(t, out, 100000)
-	})
-
-	t.Run("streaming", func(t *testing.T) {
-		out := t.TempDir()
-		o := o
-		o.Params = map[string]string{"records": "0", "rate": "2000", "out": out}
-		o.Interval = 2 * time.Second
-		began := time.Now()
-		sub, err := Submit(ctx, client, numbers(0, 2000, out), o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%+v after %s", sub, time.Since(began))
-		time.Sleep(15 * time.Second)
-		path, err := client.Stop(ctx, sub.Job, false, "")
-		if err != nil {
-			x, _ := client.Exceptions(ctx, sub.Job)
-			t.Fatalf("%v: %s", err, x.Root)
-		}
-		t.Logf("stopped with %s", path)
-		check(t, out, 20000)
-
-		// Go on from the savepoint with another parallelism, take a plain savepoint, and lose the TaskManager with its workers on the way.
-		o.Savepoint, o.Parallelism, o.Lanes = path, 3, 4
-		if sub, err = Submit(ctx, client, numbers(0, 2000, out), o); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(3 * time.Second)
-		if _, err := client.Savepoint(ctx, sub.Job, ""); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(3 * time.Second)
-		if err := c.Kill(ctx, cluster.TaskManager(1)); err != nil {
-			t.Fatal(err)
-		}
-		if err := c.Start(cluster.TaskManager(1)); err != nil {
-			t.Fatal(err)
-		}
-		before := len(read[struct{ N int }](t, out+"/kept"))
-		for len(read[struct{ N int }](t, out+"/kept")) < before+20000 {
-			if time.Sleep(time.Second); ctx.Err() != nil {
-				t.Fatal("the job does not go on")
-			}
-		}
-		if _, err = client.Stop(ctx, sub.Job, false, ""); err != nil {
-			t.Fatal(err)
-		}
-		check(t, out, before+20000)
 	})
 }

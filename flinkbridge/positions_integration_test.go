@@ -85,7 +85,6 @@ type stands struct {
 	*testing.T
 	ctx      context.Context
 	client   *rest.Client
-	o        SubmitOptions
 	rate     float64
 	out, dir string
 }
