@@ -126,6 +126,7 @@ func newJob(ctx context.Context, s spec, g *adf.Graph, staging checkpoint.Store,
 
 // fail notes the first failure.
 func (j *job) fail(err error) {
+	err = lost(err)
 	if !errors.Is(err, context.Canceled) || j.ctx.Err() != nil {
 		j.failed.CompareAndSwap(nil, &err)
 	}

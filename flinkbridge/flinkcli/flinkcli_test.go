@@ -5,14 +5,19 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -223,4 +228,51 @@ func TestGuide(t *testing.T) {
 		}
 		return text
 	})
+}
+
+// TestTLS is a cluster behind https that wants a token: the command line's flags bring both, for every request of a command.
+func TestTLS(t *testing.T) {
+	cluster := fake(t)
+	var denied atomic.Int64
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer secret" {
+			denied.Add(1)
+			http.Error(w, "no token", http.StatusUnauthorized)
+			return
+		}
+		cluster.Config.Handler.ServeHTTP(w, r)
+	}))
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.StartTLS()
+	defer s.Close()
+	dir := t.TempDir()
+	t.Setenv("ADF_FLINK_DIR", dir)
+	ca, token := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "token")
+	if err := errors.Join(os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o644),
+		os.WriteFile(token, []byte("Authorization: Bearer secret\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	at := []string{"--flink", s.URL}
+	for _, x := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"list"}, 1, "flink.certificate"},
+		{[]string{"list", "--flink-ca", ca}, 1, "flink.denied"},
+		{[]string{"list", "--flink-ca", ca, "--flink-header", "@" + token}, 0, "RUNNING"},
+		{[]string{"stop", "numbers", "--flink-ca", ca, "--flink-header", "Authorization: Bearer secret"}, 0, "savepoint-668da5"},
+		{[]string{"doctor", "--flink-ca", ca, "--flink-header", "@" + token, "--pool", "127.0.0.1:1"}, 1, "Flink 1.19.3 at " + s.URL},
+	} {
+		code, out := execute(t, "", append(append([]string{"flink"}, x.args...), at...)...)
+		if code != x.code || !strings.Contains(out, x.want) {
+			t.Errorf("%v: got %d and %s, want %d and %s", x.args, code, out, x.code, x.want)
+		}
+		if strings.Contains(out, "secret") {
+			t.Errorf("%v tells the secret: %s", x.args, out)
+		}
+	}
+	if denied.Load() != 1 {
+		t.Errorf("%d requests went without the token", denied.Load())
+	}
 }
