@@ -41,6 +41,16 @@ func TestMetrics(t *testing.T) {
 		}
 		time.Sleep(3500 * time.Millisecond)
 		const want = `
+adf_bytes_in_total: Bytes that a source read, when it can tell, or that the shuffle of a keyed step carried.
+adf_bytes_in_total{flow="one",node="events"} 0
+adf_bytes_in_total{flow="one",node="totals"} 33
+adf_bytes_in_total{flow="two",node="events"} 0
+adf_bytes_in_total{flow="two",node="totals"} 33
+adf_bytes_out_total: Bytes that were encoded for an exactly-once sink.
+adf_bytes_out_total{flow="one",node="dead"} 0
+adf_bytes_out_total{flow="one",node="out"} 130
+adf_bytes_out_total{flow="two",node="dead"} 0
+adf_bytes_out_total{flow="two",node="out"} 130
 adf_checkpoint_epoch: The last saved checkpoint.
 adf_checkpoint_epoch{flow="one"} 4
 adf_checkpoint_epoch{flow="two"} 4

@@ -78,6 +78,7 @@ type job struct {
 	checkpoints checkpoint.Store // nil without positions
 	log         *slog.Logger
 	counters    map[string]*task.Counters
+	meters      map[string]*meters
 	index       atomic.Int64 // of the next stage
 
 	// keys are those of lanes, buckets and the shards of sinks, by number.
@@ -116,9 +117,9 @@ func (j *job) failing(err error, node string) error {
 }
 
 func newJob(ctx context.Context, s spec, g *adf.Graph, staging checkpoint.Store, log *slog.Logger) *job {
-	j := &job{spec: s, graph: g, staging: staging, log: log.With("flow", s.Flow, "run", s.Run), counters: map[string]*task.Counters{}, ctx: ctx}
+	j := &job{spec: s, graph: g, staging: staging, log: log.With("flow", s.Flow, "run", s.Run), counters: map[string]*task.Counters{}, meters: map[string]*meters{}, ctx: ctx}
 	for _, n := range g.Nodes {
-		j.counters[n.Name] = &task.Counters{}
+		j.counters[n.Name], j.meters[n.Name] = &task.Counters{}, newMeters(n.Name)
 	}
 	j.keys.lanes, j.keys.buckets, j.keys.shards = s.Placing.keys(s.Lanes), s.Placing.keys(s.Buckets), s.Placing.keys(g.Plan.Shards())
 	return j

@@ -109,7 +109,7 @@ func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 	}
 	defer recovered(s, &err)
 	p, root := beam.NewPipelineWithRoot()
-	start := beam.Impulse(root.Scope("start"))
+	start := beam.Impulse(root.Scope(startStep))
 	outputs := map[string]beam.PCollection{}
 	for _, n := range g.Nodes {
 		scope := root.Scope(n.Name)
@@ -123,8 +123,8 @@ func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 		}
 	}
 	if exact(g) {
-		scope := root.Scope("commit")
-		beam.ParDo0(scope.Scope("commit"), &commitFn{Job: data}, beam.GroupByKey(scope.Scope("group"), route(scope, g, commitName, outputs)))
+		scope := root.Scope(commitStep)
+		beam.ParDo0(scope.Scope(commitStep), &commitFn{Job: data}, beam.GroupByKey(scope.Scope("group"), route(scope, g, commitName, outputs)))
 	}
 	return p, nil
 }

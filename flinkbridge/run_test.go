@@ -213,7 +213,7 @@ func TestManifest(t *testing.T) {
 			for _, r := range records {
 				b.(*record.Batch[int64]).Append(r, record.Meta{})
 			}
-			if err := w.Add(t.Context(), b, func(_ int, err error) { t.Error(err) }); err != nil {
+			if _, err := w.Add(t.Context(), b, func(_ int, err error) { t.Error(err) }); err != nil {
 				t.Fatal(err)
 			}
 			parts, err := w.Take(t.Context())

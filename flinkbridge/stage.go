@@ -7,7 +7,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/activedataflow/adf/engine/checkpoint"
@@ -222,13 +221,6 @@ func (c *chained) FinishBundle(ctx context.Context, emit func([]byte, []byte)) (
 	return nil
 }
 
-// count adds up what was counted since the last time.
-func (s *stage) count(ctx context.Context) {
-	for node, c := range s.counts {
-		s.job.count(ctx, node, c)
-	}
-}
-
 // Teardown closes what a bundle that was given up has left open.
 func (c *chained) Teardown() error {
 	if c.stage == nil {
@@ -251,28 +243,6 @@ func (s *stage) end() error {
 		all = append(all, blob.Abort())
 	}
 	return errors.Join(all...)
-}
-
-// count adds what a bundle counted to the run's counters in this process, and to Beam's, which runners show.
-func (j *job) count(ctx context.Context, node string, c *task.Counters) {
-	to := j.counters[node]
-	for _, x := range []struct {
-		name string
-		n    int64
-		add  func(int64) int64
-	}{
-		{"records_in", c.In.Swap(0), to.In.Add},
-		{"records_out", c.Out.Swap(0), to.Out.Add},
-		{"late", c.Late.Swap(0), to.Late.Add},
-		{"errors", c.Errors.Swap(0), to.Errors.Add},
-		{"splits", c.Splits.Swap(0), to.Splits.Add},
-		{"parts", c.Parts.Swap(0), to.Parts.Add},
-	} {
-		if x.n > 0 {
-			x.add(x.n)
-			beam.NewCounter(node, x.name).Inc(ctx, x.n)
-		}
-	}
 }
 
 // keyFor is the key of something for a consumer.

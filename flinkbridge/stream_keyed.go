@@ -56,7 +56,9 @@ func (f *bucketFn) OnTimer(
 		if f.Last != 0 && int64(ts)+1 >= f.Last {
 			return f.fire(b, record.MaxTime)
 		}
-		return f.fire(b, int64(ts)+1-f.Behind)
+		watermark := int64(ts) + 1 - f.Behind
+		f.stage.job.reached(ctx, f.Node, watermark)
+		return f.fire(b, watermark)
 	})
 }
 

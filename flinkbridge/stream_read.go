@@ -151,6 +151,7 @@ func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provi
 	l.told = true
 	f.Poll.Set(tp, now.Add(l.wait), timers.WithOutputTimestamp(holding(watermark)))
 	l.stage.count(ctx)
+	j.observe(ctx, f.Node, string(key), laneView{l.read.Splits(), watermark, l.read.Newest(), now})
 	send(out, emit)
 	return nil
 }

@@ -177,7 +177,9 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 			return d, err
 		}
 	}
-	d.jar.pipeline, err = translate(ctx, d.spec, p, env)
+	if d.jar.pipeline, err = translate(ctx, d.spec, p, env); err == nil {
+		label(d.jar.pipeline, d.spec, g)
+	}
 	return d, err
 }
 

@@ -37,7 +37,7 @@ func committing(t *testing.T, dir string) (j *job, part func(n int64) *adfv1.Par
 		st := newStage(t.Context(), j)
 		w, b := st.write("out"), g.Node("out").Out.NewBatch()
 		b.(*record.Batch[int64]).Append(n, record.Meta{})
-		if err := w.Add(t.Context(), b, func(_ int, err error) { t.Error(err) }); err != nil {
+		if _, err := w.Add(t.Context(), b, func(_ int, err error) { t.Error(err) }); err != nil {
 			t.Fatal(err)
 		}
 		parts, err := w.Take(t.Context())

@@ -23,19 +23,26 @@ func TestNames(t *testing.T) {
 		streaming     bool
 		checkpoints   string
 		steps, inputs string
+		shown         string
 	}{
 		{bounded, false, "", "commit/all commit/commit commit/from count commit/from numbers commit/group count/from numbers count/group count/process " +
-			"numbers/enumerate numbers/read start", ""},
+			"numbers/enumerate numbers/read start", "",
+			"aggregate count, write windows; commit all output; find splits of numbers; group for all output; group for count; " +
+				"read numbers, map number, write out, map reading; start; to all output; to count"},
 		{unbounded, true, "", "clock count/from numbers count/process numbers/discover numbers/from clock numbers/from discover numbers/read " +
 			"out/all out/commit out/from discover out/from numbers out/from sequence out/sequence " +
 			"start windows/all windows/commit windows/from count windows/from discover windows/from sequence windows/sequence",
-			"→ count/process, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence"},
+			"→ count/process, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence",
+			"aggregate count; clock; commit out; commit windows; find splits of numbers; number parts of out; number parts of windows; " +
+				"read numbers, map number, map reading; start; to count; to numbers; to out; to windows"},
 		// What saves positions is there besides, and changes no other name.
 		{unbounded, true, "checkpoints", "clock count/from numbers count/process flow.positions/all flow.positions/save numbers/discover numbers/discover to positions " +
 			"numbers/from clock numbers/from discover numbers/read numbers/read to positions " +
 			"out/all out/commit out/from discover out/from numbers out/from sequence out/sequence out/sequence to positions " +
 			"start windows/all windows/commit windows/from count windows/from discover windows/from sequence windows/sequence windows/sequence to positions",
-			"→ count/process, → flow.positions/save, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence"},
+			"→ count/process, → flow.positions/save, → numbers/discover, → numbers/read, → out/commit, → out/sequence, → windows/commit, → windows/sequence",
+			"aggregate count; clock; commit out; commit windows; find splits of numbers; number parts of out; number parts of windows; " +
+				"read numbers, map number, map reading; save positions; start; to count; to numbers; to out; to positions; to windows"},
 	} {
 		s, err := specOf(t.Context(), g, Options{Parallelism: 2, Until: Until{Idle: true}})
 		if err != nil {
@@ -73,6 +80,18 @@ func TestNames(t *testing.T) {
 			t.Errorf("got %v for the stable input of commits, want %v", got, c.streaming)
 		}
 		whole(t, pipeline.Components)
+
+		label(pipeline, s, g)
+		shown := map[string]bool{}
+		for _, x := range pipeline.Components.Transforms {
+			if len(x.Subtransforms) == 0 && !strings.Contains(x.UniqueName, "Reshuffle") {
+				name, _, _ := strings.Cut(x.UniqueName, "/")
+				shown[name] = true
+			}
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(shown)), "; "); got != c.shown {
+			t.Errorf("got the names %s, want %s", got, c.shown)
+		}
 	}
 }
 

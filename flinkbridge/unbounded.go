@@ -29,7 +29,7 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			clock.To = append(clock.To, n.Name)
 		}
 	}
-	ticking := beam.ParDo(root.Scope("clock"), clock, beam.Impulse(root.Scope("start")))
+	ticking := beam.ParDo(root.Scope(clockStep), clock, beam.Impulse(root.Scope(startStep)))
 	outputs := map[string]beam.PCollection{}
 	var first beam.PCollection    // of what the first source's discover gives
 	var places []beam.PCollection // of where everything stands
@@ -81,11 +81,18 @@ func unbounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 		}
 	}
 	if len(places) > 0 {
-		scope := root.Scope("flow.positions")
+		scope := root.Scope(positionsScope)
 		beam.ParDo0(scope.Scope(positionsStep), &positionsFn{Job: data, Keyed: state.MakeValueState[[]byte]("keyed")}, beam.Flatten(scope.Scope("all"), places...))
 	}
 	return p, nil
 }
+
+const (
+	startStep = "start"
+	clockStep = "clock"
+
+	positionsScope = "flow.positions"
+)
 
 // The steps whose input has to be stable: they hear of completed checkpoints.
 const (

@@ -31,6 +31,8 @@ type Batch[T any] struct {
 	Split string
 	// Rejected are the records a source could not decode; the runtime takes them to the errors output or ends the run.
 	Rejected []Rejection
+	// Bytes is how many bytes the source has read for the batch; 0 when it does not tell.
+	Bytes int64
 	// Owned is the memory the values live in, or nil; Reset recycles it with the batch.
 	Owned Recycler
 }
@@ -61,7 +63,7 @@ func (b *Batch[T]) Append(v T, m Meta) {
 func (b *Batch[T]) Reset() {
 	clear(b.Values)
 	clear(b.Rejected)
-	b.Values, b.Metas, b.Rejected, b.Split = b.Values[:0], b.Metas[:0], b.Rejected[:0], ""
+	b.Values, b.Metas, b.Rejected, b.Split, b.Bytes = b.Values[:0], b.Metas[:0], b.Rejected[:0], "", 0
 	if b.Owned != nil {
 		b.Owned.Recycle()
 	}
@@ -72,6 +74,9 @@ func (b *Batch[T]) SplitID() string { return b.Split }
 
 // SetSplitID sets the id of the split the records come from.
 func (b *Batch[T]) SetSplitID(id string) { b.Split = id }
+
+// BytesRead is how many bytes the source has read for the batch; 0 when it does not tell.
+func (b *Batch[T]) BytesRead() int64 { return b.Bytes }
 
 // Meta gives all metas, to read and to change in place.
 func (b *Batch[T]) Meta() []Meta { return b.Metas }
@@ -100,6 +105,7 @@ type Any interface {
 	Reset()
 	SplitID() string
 	SetSplitID(string)
+	BytesRead() int64
 	Meta() []Meta
 	Rejections() []Rejection
 	Drop(places []int)

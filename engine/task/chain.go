@@ -242,7 +242,11 @@ type writeOutlet struct {
 }
 
 func (w *writeOutlet) push(ctx context.Context, in record.Any) error {
-	return w.run(ctx, in, func() error { return w.w.Add(ctx, in, w.fail) })
+	return w.run(ctx, in, func() error {
+		size, err := w.w.Add(ctx, in, w.fail)
+		w.count.BytesOut.Add(int64(size))
+		return err
+	})
 }
 
 // Shuffle is the half of a keyed step before the shuffle, for one of its inputs.
@@ -276,7 +280,10 @@ func (s *Shuffle) push(ctx context.Context, in record.Any) error {
 // Flush emits what is buffered, one payload per bucket, in ascending order of buckets. A payload belongs to the callee.
 func (s *Shuffle) Flush(emit func(bucket int, payload []byte)) error {
 	err := Guard(s.node.Name, func() error {
-		return s.half.Flush(emit)
+		return s.half.Flush(func(bucket int, payload []byte) {
+			s.count.BytesIn.Add(int64(len(payload)))
+			emit(bucket, payload)
+		})
 	})
 	return fault.Within(err, s.chain.env.Graph.Plan.Flow(), s.chain.env.Run, s.node.Name)
 }

@@ -96,6 +96,15 @@ func StateOf(e splits.Envelope) *adfv1.ReadState {
 // Splits is how many splits are not at their end.
 func (r *Read) Splits() int { return len(r.splits) }
 
+// Newest is the newest event time that was read of the splits that are not at their end; record.NoTime before the first.
+func (r *Read) Newest() int64 {
+	newest := record.NoTime
+	for _, p := range r.splits {
+		newest = max(newest, p.newest)
+	}
+	return newest
+}
+
 // Limit ends the input after n more records: what is polled beyond them is left out. It is for a run that ends before its input does.
 func (r *Read) Limit(n int64) { r.left, r.limited = n, true }
 
@@ -148,6 +157,7 @@ func (r *Read) wait(now int64) {
 // push gives the batch at hand its times, and hands it on.
 func (r *Read) push(ctx context.Context) error {
 	f, b := r.fails, r.batch
+	f.count.BytesIn.Add(b.BytesRead())
 	split := b.SplitID()
 	for _, x := range b.Rejections() {
 		f.refuse(x.Raw, record.Meta{Time: record.NoTime, Watermark: record.NoTime, Position: x.Position}, split, x.Err)

@@ -183,8 +183,8 @@ func TestPartsAreCutAndSpilled(t *testing.T) {
 				text := bytes.Repeat([]byte{'a' + byte(i)}, n)
 				all = append(all, text...)
 				b.Append(note{Key: string(text)}, record.Meta{})
-				if err := w.Add(t.Context(), b, nil); err != nil {
-					t.Fatal(err)
+				if size, err := w.Add(t.Context(), b, nil); err != nil || size != n {
+					t.Fatalf("got %d bytes and %v, want %d", size, err, n)
 				}
 			}
 			parts, err := w.Take(t.Context())
@@ -217,7 +217,7 @@ func TestSpillingFails(t *testing.T) {
 	w := task.NewWrite(any.(sinks.AnyExact), func(context.Context, []byte) (*adfv1.BlobRange, error) { return nil, full })
 	b := &record.Batch[note]{}
 	b.Append(note{Key: string(make([]byte, 300<<10))}, record.Meta{})
-	if err := w.Add(t.Context(), b, nil); err != nil {
+	if _, err := w.Add(t.Context(), b, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := w.Take(t.Context()); !errors.Is(err, full) {

@@ -30,19 +30,20 @@ func NewWrite(sink sinks.AnyExact, spill func(ctx context.Context, part []byte) 
 	return &Write{enc: sink.NewEncoder(), spill: spill}
 }
 
-// Add encodes a batch.
-func (w *Write) Add(ctx context.Context, b record.Any, fail func(i int, err error)) error {
+// Add encodes a batch, and gives the size that it has then.
+func (w *Write) Add(ctx context.Context, b record.Any, fail func(i int, err error)) (size int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	part, err := w.enc.Encode(w.part, b, fail)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	size = len(part) - len(w.part)
 	w.part = part
 	if len(w.part) >= partBytes {
-		return w.cut(ctx)
+		err = w.cut(ctx)
 	}
-	return nil
+	return size, err
 }
 
 func (w *Write) cut(ctx context.Context) error {

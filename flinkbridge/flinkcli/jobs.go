@@ -13,6 +13,7 @@ import (
 
 	"github.com/activedataflow/adf/cli"
 	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/flinkbridge"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 )
 
@@ -60,7 +61,7 @@ func (f *flink) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status [JOB]",
 		Short: "Tell how the cluster or a job is",
-		Long:  "Tell how a job is: its operators, checkpoints and last failure, with the link to Flink's dashboard. Without a job: how the cluster is.\n\n" + whichJob,
+		Long:  "Tell how a job is: its operators, what each node of its flow has counted, checkpoints and the last failure, with the link to Flink's dashboard. Without a job: how the cluster is.\n\n" + whichJob,
 		Args:  cli.Args(0, 1),
 	}
 	c.add(cmd)
@@ -120,19 +121,21 @@ func (f *flink) clusterStatus(ctx context.Context, client *rest.Client) error {
 
 // jobReport is what is told of a job; times in milliseconds.
 type jobReport struct {
-	ID          string            `json:"job"`
-	Name        string            `json:"name"`
-	Status      rest.Status       `json:"status"`
-	Type        string            `json:"type,omitempty"` // STREAMING or BATCH
-	Since       rest.Millis       `json:"since"`
-	Ended       rest.Millis       `json:"ended,omitzero"`
-	Took        int64             `json:"took_ms"`
-	Tasks       map[string]int    `json:"tasks,omitempty"`
-	Dashboard   string            `json:"dashboard,omitempty"`
-	Operators   []operatorReport  `json:"operators,omitempty"`
-	Checkpoints *checkpointReport `json:"checkpoints,omitempty"`
-	Restarts    string            `json:"restarts,omitempty"`
-	Failure     *failureReport    `json:"last_failure,omitempty"`
+	ID        string           `json:"job"`
+	Name      string           `json:"name"`
+	Status    rest.Status      `json:"status"`
+	Type      string           `json:"type,omitempty"` // STREAMING or BATCH
+	Since     rest.Millis      `json:"since"`
+	Ended     rest.Millis      `json:"ended,omitzero"`
+	Took      int64            `json:"took_ms"`
+	Tasks     map[string]int   `json:"tasks,omitempty"`
+	Dashboard string           `json:"dashboard,omitempty"`
+	Operators []operatorReport `json:"operators,omitempty"`
+	// Nodes is what the flow's nodes count, while the job runs.
+	Nodes       []flinkbridge.NodeMetrics `json:"nodes,omitempty"`
+	Checkpoints *checkpointReport         `json:"checkpoints,omitempty"`
+	Restarts    string                    `json:"restarts,omitempty"`
+	Failure     *failureReport            `json:"last_failure,omitempty"`
 }
 
 type operatorReport struct {
@@ -191,6 +194,11 @@ func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) e
 		m := v.Metrics
 		r.Operators = append(r.Operators, operatorReport{v.ID, v.Name, v.Status, v.Parallelism, m.ReadRecords, m.WriteRecords, m.ReadBytes, m.WriteBytes})
 	}
+	if !j.Status.Ended() {
+		if r.Nodes, err = flinkbridge.Nodes(ctx, client, j); err != nil {
+			return err
+		}
+	}
 	if k, err := client.Checkpoints(ctx, id); err == nil { // a batch job has none
 		r.Checkpoints = report(k)
 	}
@@ -221,6 +229,22 @@ func (f *flink) show(r jobReport) error {
 	}
 	if err := f.Table(rows, 2, 3, 4, 5, 6); err != nil {
 		return err
+	}
+	if len(r.Nodes) > 0 {
+		rows = [][]string{{"  NODE", "RECORDS IN", "RECORDS OUT", "LATE", "FAILED", "LAG", "WATERMARK"}}
+		for _, n := range r.Nodes {
+			lag, watermark := "", ""
+			if n.Lag != nil {
+				lag = span(*n.Lag)
+			}
+			if n.Watermark != nil {
+				watermark = time.UnixMilli(*n.Watermark).UTC().Format("2006-01-02 15:04:05.000 UTC")
+			}
+			rows = append(rows, []string{"  " + n.Node, number(n.RecordsIn), number(n.RecordsOut), number(n.RecordsLate), number(n.RecordsFailed), lag, watermark})
+		}
+		if err := f.Table(rows, 1, 2, 3, 4, 5); err != nil {
+			return err
+		}
 	}
 	rows = nil
 	if k := r.Checkpoints; k != nil && k.Completed+k.Failed > 0 {

@@ -18,6 +18,40 @@ func (c *Client) MetricNames(ctx context.Context, id, vertex string) ([]string, 
 	return c.metricNames(ctx, job("ask for metrics", id, "vertices", vertex, "metrics"))
 }
 
+// Aggregate is a metric of a vertex over its subtasks.
+type Aggregate struct{ Min, Max, Sum float64 }
+
+// VertexMetrics are those of a vertex whose names are wanted, over its subtasks; names as "Map.numRecordsIn" for an operator of it. They have to be numbers.
+// A vertex that does not run has none.
+func (c *Client) VertexMetrics(ctx context.Context, id, vertex string, wanted func(name string) bool) (map[string]Aggregate, error) {
+	q := job("ask for metrics", id, "vertices", vertex, "subtasks", "metrics")
+	var list []struct {
+		ID string
+		Aggregate
+	}
+	if err := c.do(ctx, q, &list); err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, m := range list {
+		if wanted(m.ID) {
+			names = append(names, m.ID)
+		}
+	}
+	all := make(map[string]Aggregate, len(names))
+	for some := range slices.Chunk(names, atOnce) {
+		list = nil
+		q.query = url.Values{"get": {strings.Join(some, ",")}, "agg": {"min,max,sum"}}
+		if err := c.do(ctx, q, &list); err != nil {
+			return nil, err
+		}
+		for _, m := range list {
+			all[m.ID] = m.Aggregate
+		}
+	}
+	return all, nil
+}
+
 // JobMetrics are those of a job as a whole, as "numRestarts".
 func (c *Client) JobMetrics(ctx context.Context, id string, names ...string) (map[string]string, error) {
 	return c.metrics(ctx, job("ask for metrics", id, "metrics"), names)

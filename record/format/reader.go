@@ -155,7 +155,7 @@ func (t *text) skipLine() error {
 // possibly with records appended. It returns early rather than wait for input when it has something; call it again to fill the batch.
 //
 // Records that can not be decoded are appended to b.Rejected, with a fault.SourceError whose At is "name:line:column", and do not end the stream; every
-// other error does. Meta.Position is the offset at which the record starts; Time and Watermark are record.NoTime.
+// other error does. Meta.Position is the offset at which the record starts; Time and Watermark are record.NoTime. b.Bytes counts the text.
 func (r *Reader[T]) Read(b *record.Batch[T], maxRecords, maxBytes int) error {
 	t := &r.text
 	if t.err != nil {
@@ -169,7 +169,9 @@ func (r *Reader[T]) Read(b *record.Batch[T], maxRecords, maxBytes int) error {
 	schema := r.codec.Schema()
 	var vs []row.Value // of the next record
 	meta := record.Meta{Time: record.NoTime, Watermark: record.NoTime}
-	stop := t.offset + int64(max(maxBytes, 1))
+	began := t.offset
+	defer func() { b.Bytes += t.offset - began }()
+	stop := began + int64(max(maxBytes, 1))
 	for n := 0; n == 0 || n < maxRecords && t.offset < stop; n++ {
 		f, err := t.next(t, n == 0)
 		if err == errWait {
