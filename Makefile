@@ -10,7 +10,7 @@ PROTOC_GRPC  := v1.6.2
 STATICCHECK  := v0.8.2
 DUCKDB       := 1.5.5
 
-.PHONY: help generate tools test build demo bench bench-flink soak
+.PHONY: help generate tools test build demo flink-demo screenshot bench bench-flink soak
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
@@ -46,6 +46,12 @@ build: ## build bin/adf
 
 demo: build ## run the flights flow and show its first results
 	@scripts/demo
+
+flink-demo: build ## bring a local Flink cluster up and run the flights flow there; KEEP=1 leaves it running
+	@KEEP=$(KEEP) scripts/flink-demo
+
+screenshot: build ## take the picture of the dashboard in docs/img, with Chromium
+	@scripts/screenshot
 
 bench: build ## measure against the peers and the limits, as ratios
 	@scripts/bench
