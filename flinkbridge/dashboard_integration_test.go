@@ -5,6 +5,7 @@ package flinkbridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -97,8 +98,8 @@ func TestDashboard(t *testing.T) {
 		want := []string{
 			"Source: Impulse", "clock/{PairWithRestriction0, SplitAndSize0}", "{clock, to known, to steady}", "{find splits of known, to dead, to kept, to known, to late, to out}",
 			"{find splits of steady, to steady}", "{read known, map checked, to dead, to late, to totals}", "{aggregate totals, map flat, to dead, to late, to out}",
-			"{read steady, to dead, to kept}", "number parts of out", "commit out", "number parts of late", "commit late", "number parts of dead", "commit dead",
-			"number parts of kept", "commit kept",
+			"{read steady, to dead, to kept}", "{number parts of out, to out}", "commit out", "{number parts of late, to late}", "commit late",
+			"{number parts of dead, to dead}", "commit dead", "{number parts of kept, to kept}", "commit kept",
 		}
 		slices.Sort(want)
 		if got := slices.Sorted(slices.Values(names(j))); !slices.Equal(got, want) {
@@ -138,7 +139,9 @@ func TestDashboard(t *testing.T) {
 						size += info.Size()
 					}
 				}
-				differ(sink, "bytes out, against its files", of[sink].BytesOut, size)
+				if n := of[sink].BytesOut; size == 0 || n < size || n > 2*size { // a part has a few bytes besides its text
+					all = append(all, fmt.Sprintf("%s has %d bytes out, and %d in its files", sink, n, size))
+				}
 				if of[sink].PartsCommitted == 0 {
 					all = append(all, sink+" has no parts committed")
 				}
@@ -188,10 +191,13 @@ func TestDashboard(t *testing.T) {
 
 	t.Run("batch", func(t *testing.T) {
 		j, _ := submit(func(o *SubmitOptions, _ string) { o.Until = Until{Span: 100 * time.Millisecond} })
-		all := strings.Join(names(j), "\n")
+		all := ""
+		for _, v := range j.Vertices {
+			all += v.Name + "\n"
+		}
 		for _, want := range []string{
-			"(MapPartition at find splits of known)", "(MapPartition at {read known, map checked, write late, write dead, to totals, to all output})", "(GroupReduce at group for totals)",
-			"(MapPartition at {aggregate totals, map flat, write out, write dead, write late, to all output})", "(MapPartition at commit all output)",
+			"find splits of known", "{read known, map checked, write late, write dead, to ", "(GroupReduce at group for totals)",
+			"{aggregate totals, map flat, write out, write dead and 1 more, to ", "commit all output)",
 		} {
 			if !strings.Contains(all, want) {
 				t.Errorf("no operator has %q in\n%s", want, all)
