@@ -83,7 +83,12 @@ func TestNames(t *testing.T) {
 
 		label(pipeline, s, g)
 		shown := map[string]bool{}
-		for _, x := range pipeline.Components.Transforms {
+		taken := map[string]bool{}
+		for id, x := range pipeline.Components.Transforms {
+			if taken[x.UniqueName] {
+				t.Errorf("%s is called %s as another one is, which the runner refuses", id, x.UniqueName)
+			}
+			taken[x.UniqueName] = true
 			if len(x.Subtransforms) == 0 && !strings.Contains(x.UniqueName, "Reshuffle") {
 				name, _, _ := strings.Cut(x.UniqueName, "/")
 				shown[name] = true
