@@ -114,6 +114,13 @@ func fake(t *testing.T) *httptest.Server {
 			return
 		case strings.HasPrefix(name, "/jobs/76cabc8bf2afe0533e0e97cac821accd"):
 			name = strings.Replace(name, "76cabc8bf2afe0533e0e97cac821accd", "JOB", 1)
+		case strings.HasPrefix(name, "/jobs/JOB/vertices/bc764cd8ddf7a0cff126f51c16239658/subtasks/metrics"):
+			io.WriteString(w, `[{"id":"Source_ numbers.numbers_records_out","min":3356,"max":3356,"sum":3356},{"id":"Source_ numbers.numbers_splits","min":1,"max":1,"sum":1},
+				{"id":"Source_ numbers.numbers_lag_ms","min":1250,"max":1250,"sum":1250},{"id":"Source_ numbers.numbers_watermark_ms","min":1795551731000,"max":1795551731000,"sum":1795551731000}]`)
+			return
+		case strings.HasPrefix(name, "/jobs/JOB/vertices/20ba6b65f97481d5570070de90e4e791/subtasks/metrics"):
+			io.WriteString(w, `[{"id":"sum.sum_records_in","min":3348,"max":3348,"sum":3348},{"id":"sum.sum_records_late","min":2,"max":2,"sum":2},{"id":"sum.sum_records_failed","min":0,"max":1,"sum":1}]`)
+			return
 		case request == "POST /jobs/JOB/stop":
 			ended = "FINISHED"
 		case request == "PATCH /jobs/JOB?mode=cancel":

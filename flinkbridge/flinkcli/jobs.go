@@ -195,9 +195,7 @@ func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) e
 		r.Operators = append(r.Operators, operatorReport{v.ID, v.Name, v.Status, v.Parallelism, m.ReadRecords, m.WriteRecords, m.ReadBytes, m.WriteBytes})
 	}
 	if !j.Status.Ended() {
-		if r.Nodes, err = flinkbridge.Nodes(ctx, client, j); err != nil {
-			return err
-		}
+		r.Nodes, _ = flinkbridge.Nodes(ctx, client, j) // without them the rest is worth telling
 	}
 	if k, err := client.Checkpoints(ctx, id); err == nil { // a batch job has none
 		r.Checkpoints = report(k)
