@@ -21,6 +21,7 @@ import (
 	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/examples/lines"
 	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/flinkbridge/rest"
 	"github.com/activedataflow/adf/operators"
 	"github.com/activedataflow/adf/operators/state"
 	"github.com/activedataflow/adf/record"
@@ -82,6 +83,12 @@ func TestSameAnswers(t *testing.T) {
 	for _, x := range examples {
 		t.Run(x.name, func(t *testing.T) {
 			want := x.want(t)
+			if want.err != nil { // a cluster makes a text of it
+				d, final := rest.FaultOf("java.lang.RuntimeException: Error received from SDK harness for instruction 5: " + marked(want.err).Error() + "\n\tat org.apache.beam.x")
+				if !final || d.Code != code(want.err) || d.Node != nodeOf(want.err) {
+					t.Errorf("got %+v of what a cluster shows of %v", d, want.err)
+				}
+			}
 			for _, runner := range []Runner{Direct, Prism} {
 				t.Run(string(runner), func(t *testing.T) {
 					got := x.run(t, limited, func(ctx context.Context, f *adf.Flow, _ map[string]string) (engine.Result, error) {
