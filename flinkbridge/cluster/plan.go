@@ -96,6 +96,9 @@ func plan(o Options, lib, java string) (layout, error) {
 		config["taskmanager.memory."+key] = megabytes(mb)
 	}
 	config["taskmanager.cpu.cores"] = strconv.Itoa(o.Slots)
+	// RocksDB reserves an eighth of a write buffer for each state that is written to. With Flink's 64 MB for each, a slot of this size has room for two or three states,
+	// and everything is flushed all the time: its manifest, which is part of each checkpoint, grows with every flush.
+	config["state.backend.rocksdb.writebuffer.size"] = megabytes(min(64, max(4, managed/o.Slots/14)))
 	p := layout{rest: at(rest), files: map[string]string{"conf/log4j.properties": logging}}
 	conf := filepath.Join(o.Dir, "conf")
 	jvm := func(name string, memory []string, main string, args ...string) Process {
