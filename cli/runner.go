@@ -60,7 +60,7 @@ func (c *command) addRunner(cmd *cobra.Command, f *runFlags) {
 	}
 	addChoice(cmd, &f.runner, "runner", "what runs the flow; all but the engine run it from its beginning to its end, without checkpoints", names...)
 	cmd.Flags().Var(ending{&f.until}, "until", usage+"; other runners than the engine end endless sources when they are idle, after a time, or after N records")
-	cmd.Flags().Var(number{&f.buckets, 1}, "buckets", "buckets that keys are spread over; default: 128, or more for so much input that they would get over 16 MB each; not for the engine, which has 128")
+	cmd.Flags().Var(number{&f.buckets, 1}, "buckets", "buckets that keys are spread over; default: 128, or more for so much input that they would get over 1 MB each; not for the engine, which has 128")
 	_ = cmd.RegisterFlagCompletionFunc("until", cobra.FixedCompletions(engineEnds, cobra.ShellCompDirectiveNoFileComp))
 }
 

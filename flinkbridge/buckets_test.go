@@ -28,7 +28,7 @@ func of(records int64, unknown bool) *adf.Flow {
 	return f
 }
 
-// TestBucketsGrow: there are as many buckets as it takes for 16 MB in each, if sources say so, and not fewer than the plan has.
+// TestBucketsGrow: there are as many buckets as it takes for 1 MB in each, if sources say so, and not fewer than the plan has.
 func TestBucketsGrow(t *testing.T) {
 	for _, x := range []struct {
 		records int64
@@ -37,9 +37,9 @@ func TestBucketsGrow(t *testing.T) {
 		want    [2]int
 	}{
 		{records: 1000, want: [2]int{128, 128}},
-		{records: 3_000_000, want: [2]int{355, 380}},
-		{records: 3_000_000, unknown: true, want: [2]int{178, 190}},
-		{records: 3_000_000, given: 7, want: [2]int{7, 7}},
+		{records: 300_000, want: [2]int{570, 610}},
+		{records: 300_000, unknown: true, want: [2]int{285, 305}},
+		{records: 300_000, given: 7, want: [2]int{7, 7}},
 		{records: 1 << 40, want: [2]int{MaxBuckets, MaxBuckets}},
 	} {
 		s, err := specOf(context.Background(), built(t, of(x.records, x.unknown)), Options{Buckets: x.given})

@@ -24,7 +24,7 @@ type Options struct {
 	Staging string
 	// Parallelism is what an enumerator is told of the number of readers, for sources that do not say it themselves; 0 means GOMAXPROCS.
 	Parallelism int
-	// Buckets is how many buckets keys are spread over; 0 means what the plan says, or more when sources say that there is more than 16 MB of input for each: a runner
+	// Buckets is how many buckets keys are spread over; 0 means what the plan says, or more when sources say that there is more than 1 MB of input for each: a runner
 	// may hold all of a bucket's records in memory at once.
 	Buckets int
 	// Until ends sources that do not end by themselves; a flow with one is refused without it.

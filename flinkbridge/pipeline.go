@@ -73,8 +73,9 @@ func specOf(ctx context.Context, g *adf.Graph, o Options) (spec, error) {
 	return s, nil
 }
 
-// bucketBytes is how much of the input one bucket is to get: a runner may hold all of it in memory at once, as one list.
-const bucketBytes = 16 << 20
+// bucketBytes is how much of the input one bucket is to get. A runner may hold all of it in memory at once, as one list; and Flink's gives a worker a hundred such lists for
+// each subtask before it looks whether the worker takes them, in direct memory.
+const bucketBytes = 1 << 20
 
 // bucketsFor is how many buckets a flow whose input ends has: those of the plan, and more for much input, as far as sources say their size. All sources together are
 // an upper bound for each keyed step. Filters make it less, and aggregates, which are combined in front of the shuffle, much less when there are few keys; nobody knows
