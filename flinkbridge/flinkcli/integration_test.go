@@ -5,6 +5,7 @@ package flinkcli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +14,10 @@ import (
 	"time"
 
 	"github.com/activedataflow/adf/flinkbridge/cluster"
+	"github.com/activedataflow/adf/flinkbridge/rest"
 )
 
-// TestCommand is the built command with a real cluster: up, doctor, status, list, down.
+// TestCommand is the built command with a real cluster: up, doctor, status, list, submissions, down.
 func TestCommand(t *testing.T) {
 	dir := t.TempDir()
 	adf := filepath.Join(dir, "adf")
@@ -95,6 +97,11 @@ func TestCommand(t *testing.T) {
 	if got := run(0, nil, "list"); !strings.Contains(got, "there are no jobs") {
 		t.Errorf("got %s", got)
 	}
+	submissions(t, adf, up.Address, func(dir string) *exec.Cmd {
+		c := exec.Command(adf)
+		c.Dir, c.Env = dir, append(os.Environ(), "ADF_CACHE="+cache, "ADF_FLINK_DIR="+folder, "ADF_FLINK=", "TMPDIR="+t.TempDir())
+		return c
+	})
 	run(0, nil, "down")
 	for _, p := range up.Processes {
 		if p.Alive() {
@@ -104,4 +111,144 @@ func TestCommand(t *testing.T) {
 	if got := run(1, nil, "list", "--flink", up.Address); !strings.Contains(got, "flink.unreachable") {
 		t.Errorf("got %s", got)
 	}
+}
+
+// submissions are some that go wrong in ways that only a real cluster shows, and one that goes well, from a folder that its paths are relative to. Whatever goes wrong,
+// no job runs on, no JAR stays, and no file.
+func submissions(t *testing.T, adf, address string, command func(dir string) *exec.Cmd) {
+	dir := t.TempDir()
+	crash, other := filepath.Join(dir, "crash"), filepath.Join(dir, "other")
+	for file, pkg := range map[string]string{crash: "./testdata/crash", other: "./testdata/other"} {
+		build := exec.Command("go", "build", "-o", file, pkg)
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	for name, text := range map[string]string{
+		"flow.yaml": `flow: rows
+version: 1
+sources:
+  rows: {file: {path: "in/*.jsonl", format: jsonl, watch: 1s}, schema: {n: int}}
+sinks:
+  out: {from: rows, file: {path: out/rows, format: jsonl}}
+`,
+		"renamed.yaml": `flow: rows
+version: 1
+sources:
+  rows: {file: {path: "in/*.jsonl", format: jsonl, watch: 1s}, schema: {n: int}}
+sinks:
+  kept: {from: rows, file: {path: out/rows, format: jsonl}}
+`,
+		"in/a.jsonl": "{\"n\":1}\n{\"n\":2}\n",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755), os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	client, err := rest.New(rest.Config{Address: address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	// submit begins a submission; the result waits for its end.
+	submit := func(args ...string) (c *exec.Cmd, end func(want int) string) {
+		var output bytes.Buffer
+		c = command(dir)
+		c.Args = append([]string{adf, "flink", "submit", "--interval", "1s"}, args...)
+		c.Stdout, c.Stderr = &output, &output
+		began := time.Now()
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return c, func(want int) string {
+			t.Helper()
+			_ = c.Wait()
+			t.Logf("%v: %d after %s: %s", args, c.ProcessState.ExitCode(), time.Since(began).Round(10*time.Millisecond), &output)
+			if got := c.ProcessState.ExitCode(); got != want {
+				t.Errorf("%v: got %d, want %d", args, got, want)
+			}
+			return output.String()
+		}
+	}
+	clean := func(t *testing.T, c *exec.Cmd) {
+		t.Helper()
+		jobs, err := client.Jobs(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, j := range jobs {
+			if !j.Status.Ended() {
+				t.Errorf("%s is %s", j.ID, j.Status)
+			}
+		}
+		if jars, err := client.Jars(t.Context()); err != nil || len(jars) > 0 {
+			t.Errorf("the JARs %v stay (%v)", jars, err)
+		}
+		tmp := strings.TrimPrefix(c.Env[len(c.Env)-1], "TMPDIR=")
+		if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {
+			t.Errorf("%v stay (%v)", left, err)
+		}
+	}
+	t.Run("a worker that crashes", func(t *testing.T) {
+		c, end := submit("flow.yaml", "--binary", crash)
+		if got := end(1); !strings.Contains(got, "it has failed 3 times") || !strings.Contains(got, "exit status 3; its last words: no luck today") ||
+			!strings.Contains(got, "flink.pool.worker.exited") {
+			t.Errorf("got %s", got)
+		}
+		clean(t, c)
+	})
+	t.Run("a plan of another version", func(t *testing.T) {
+		c, end := submit("flow.yaml", "--binary", other)
+		if got := end(1); !strings.Contains(got, "bridge.digest") || !strings.Contains(got, "this worker builds the plan") || !strings.Contains(got, "let the workers run the program") {
+			t.Errorf("got %s", got)
+		}
+		clean(t, c)
+	})
+	t.Run("interrupted", func(t *testing.T) {
+		c, end := submit("flow.yaml")
+		for running := false; !running; time.Sleep(50 * time.Millisecond) {
+			jobs, err := client.Jobs(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			running = len(jobs) > 0 && jobs[0].Status == rest.Running
+		}
+		if err := c.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if got := end(130); !strings.Contains(got, "is cancelled") || !strings.Contains(got, "interrupted") {
+			t.Errorf("got %s", got)
+		}
+		clean(t, c)
+	})
+	t.Run("from its folder, and state of a step that is gone", func(t *testing.T) {
+		_, end := submit("flow.yaml")
+		id := strings.TrimSpace(end(0))
+		id = id[strings.LastIndexByte(id, '\n')+1:]
+		path, err := client.Stop(t.Context(), id, false, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.WaitEnd(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		rows := ""
+		files, _ := filepath.Glob(filepath.Join(dir, "out/rows/*.jsonl"))
+		for _, f := range files {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows += string(data)
+		}
+		if strings.Count(rows, "\n") != 2 {
+			t.Errorf("got the rows %q in %v, want both", rows, files)
+		}
+		c, end := submit("renamed.yaml", "--savepoint", path)
+		if got := end(1); !strings.Contains(got, "flink.savepoint.dropped") || !strings.Contains(got, "--allow-dropped") {
+			t.Errorf("got %s", got)
+		}
+		clean(t, c)
+	})
 }
