@@ -19,7 +19,7 @@ import (
 // A slice is what a lane reads at one firing of its timer: bundles stay short, and what they hold small. Where there is more to read than time for it, the longer a slice
 // the more records of a key come together in it, and are one behind the shuffle.
 const (
-	sliceTime  = 100 * time.Millisecond
+	sliceTime  = 200 * time.Millisecond
 	sliceBytes = 4 << 20
 	// flushedBytes is what a slice gathers before it goes on its way, as a payload for each bucket.
 	flushedBytes = sliceBytes / 4

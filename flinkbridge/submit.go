@@ -46,7 +46,7 @@ type SubmitOptions struct {
 	// Lanes is how many lanes each source has, fixed for a flow's life; 0 is two for each subtask.
 	Lanes int
 	// Buckets is how many buckets keys are spread over: at least the largest parallelism that a keyed step is to have. A job that does not end keeps the number for the
-	// flow's life; 0 is eight for each subtask and at least 32 then, since each costs the same few calls to Flink in every bundle. Of a batch job 0 is as in [Options].
+	// flow's life; 0 is four for each subtask and at least 16 then, since each costs the same few calls to Flink in every bundle. Of a batch job 0 is as in [Options].
 	Buckets int
 
 	// Checkpoints is a directory with the flow's checkpoints, as engine runs have them, which the workers share; "" is none. A job that is not resumed from a savepoint goes on from
@@ -147,7 +147,7 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	}
 	if streaming {
 		options.Until = Until{Idle: true} // where it ends is asked of those that do
-		options.Buckets = cmp.Or(o.Buckets, max(32, 8*o.Parallelism))
+		options.Buckets = cmp.Or(o.Buckets, max(16, 4*o.Parallelism))
 	}
 	if d.spec, err = specOf(ctx, g, options); err != nil {
 		return d, err

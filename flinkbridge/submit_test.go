@@ -236,7 +236,7 @@ func TestSubmit(t *testing.T) {
 	if err != nil || sub.Job != f.id || !sub.Streaming || sub.Flow != "ticks" || sub.Dashboard != f.URL+"/#/job/running/"+f.id+"/overview" || f.status != rest.Running {
 		t.Errorf("got %+v, %v", sub, err)
 	}
-	want := map[string]string{"maxBundleTimeMills": "20.0", "maxBundleSize": "256.0", "numConcurrentCheckpoints": "33", "finishBundleBeforeCheckpointing": "true", "operatorChaining": "false"}
+	want := map[string]string{"maxBundleTimeMills": "20.0", "maxBundleSize": "128.0", "numConcurrentCheckpoints": "33", "finishBundleBeforeCheckpointing": "true", "operatorChaining": "false"}
 	for name, value := range want {
 		if f.user[name] != value {
 			t.Errorf("%s is %s, want %s", name, f.user[name], value)
@@ -250,7 +250,7 @@ func TestNotInEffect(t *testing.T) {
 		{"/jobs/ID/config", "execution-config.user-config.finishBundleBeforeCheckpointing", "false", "finish_bundle_before_checkpointing is false, want true"},
 		{"/jobs/ID/config", "execution-config.user-config.finishBundleBeforeCheckpointing", "", "finish_bundle_before_checkpointing is not known to the runner, want true"},
 		{"/jobs/ID/config", "execution-config.user-config.numConcurrentCheckpoints", "1", "num_concurrent_checkpoints is 1, want 33"},
-		{"/jobs/ID/config", "execution-config.user-config.maxBundleSize", "100000.0", "max_bundle_size is 100000, want 256"},
+		{"/jobs/ID/config", "execution-config.user-config.maxBundleSize", "100000.0", "max_bundle_size is 100000, want 128"},
 		{"/jobs/ID/config", "execution-config.user-config.maxBundleTimeMills", "10000.0", "max_bundle_time_mills is 10000, want 20"},
 		{"/jobs/ID/config", "execution-config.user-config.operatorChaining", "true", "operator_chaining is true, want false"},
 		{"/jobs/ID/config", "execution-config.user-config.maxParallelism", "-1.0", "max_parallelism is -1, want 128"},
@@ -438,23 +438,23 @@ func TestClusterDies(t *testing.T) {
 // TestJarNotMade: no room, no folder, no program.
 func TestJarNotMade(t *testing.T) {
 	f := newFlink(t)
-	wrong := func(what string, err error) {
+	wrong := func(code, what string, err error) {
 		t.Helper()
 		d, ok := fault.DetailOf(err)
-		if !ok || d.Code != "bridge.jar" || d.Fix == "" || !strings.Contains(err.Error(), what) {
-			t.Errorf("got %v, want %s", err, what)
+		if !ok || d.Code != code || d.Fix == "" || !strings.Contains(err.Error(), what) {
+			t.Errorf("got %v, want %s [%s]", err, what, code)
 		}
 		if len(f.seen) > 0 {
 			t.Errorf("the cluster was asked for %v", f.seen)
 		}
 	}
 	_, err := f.submit(t.Context(), func(o *SubmitOptions) { o.Worker = "missing" })
-	wrong("open missing: no such file", err)
+	wrong("bridge.jar", "open missing: no such file", err)
 	_, err = f.submit(t.Context(), func(o *SubmitOptions) { o.RunnerJar = o.Worker })
-	wrong("zip: not a valid zip file", err)
+	wrong("flink.runner", "zip: not a valid zip file", err)
 	t.Setenv("TMPDIR", "/nowhere/to/be/found")
 	_, err = f.submit(t.Context(), nil)
-	wrong("no such file or directory", err)
+	wrong("bridge.jar", "no such file or directory", err)
 
 	worker := filepath.Join(t.TempDir(), "worker")
 	if err := os.WriteFile(worker, make([]byte, 1<<20), 0o755); err != nil {

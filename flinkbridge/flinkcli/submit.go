@@ -48,7 +48,7 @@ of the workers, and flows refer to it.`,
 	flags.StringVar(&o.Staging, "staging", "", "a `DIR` that all workers share, for output that waits for its commit; default: one in the folder of the cluster of flink up")
 	cli.NumberFlag(cmd, &o.MaxParallelism, 1, "max-parallelism", "what parallelism can ever be; fixed for the flow's life")
 	flags.IntVar(&o.Lanes, "lanes", 0, "lanes of each source, fixed for the flow's life; default: two for each subtask")
-	flags.IntVar(&o.Buckets, "buckets", 0, "buckets that keys are spread over, fixed for the life of a streaming flow; default: eight for each subtask, at least 32, and in a batch job 128, or more for so much input that they would get over 1 MB each")
+	flags.IntVar(&o.Buckets, "buckets", 0, "buckets that keys are spread over, fixed for the life of a streaming flow; default: four for each subtask, at least 16, and in a batch job 128, or more for so much input that they would get over 1 MB each")
 	cli.DurationFlag(cmd, &o.Interval, "interval", "how far checkpoints are apart")
 	cli.DurationFlag(cmd, &o.Timeout, "timeout", "how long a checkpoint may take: at least as long as the longest outage of a target that is to be ridden out")
 	cli.ChoiceFlag(cmd, &mode, "mode", "the kind of job; auto: batch when all sources end", string(flinkbridge.Auto), string(flinkbridge.Batch), string(flinkbridge.Streaming))
