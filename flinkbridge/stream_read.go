@@ -21,6 +21,8 @@ import (
 const (
 	sliceTime  = 200 * time.Millisecond
 	sliceBytes = 4 << 20
+	// slicePatience is how long a slice waits in all for a source that is at it: what is read in the background may be a moment late, and a new slice costs more.
+	slicePatience = 10 * time.Millisecond
 	// flushedBytes is what a slice gathers before it goes on its way, as a payload for each bucket.
 	flushedBytes = sliceBytes / 4
 )
@@ -250,7 +252,7 @@ func (f *laneFn) take(ctx context.Context, j *job, key []byte, s *adfv1.SourceSt
 
 // slice reads until it is enough, and gives what comes of it.
 func (l *lane) slice() (moved bool, out []pair, err error) {
-	began := time.Now()
+	began, patience := time.Now(), slicePatience
 	size := 0
 	for now := began; ; now = time.Now() {
 		before := l.read.Splits()
@@ -260,6 +262,9 @@ func (l *lane) slice() (moved bool, out []pair, err error) {
 		}
 		moved = moved || status == splits.More || l.read.Splits() != before
 		if status != splits.More {
+			if l.read.Splits() > 0 && l.await(&patience) {
+				continue
+			}
 			l.wait = min(max(2*l.wait, waitLeast), waitMost)
 			if moved {
 				l.wait = waitLeast
@@ -286,6 +291,24 @@ func (l *lane) slice() (moved bool, out []pair, err error) {
 	}
 	more, err := l.stage.finish()
 	return true, append(out, more...), err
+}
+
+// await waits until there is more to read, for as long as patience lasts, and takes what it has waited off it.
+func (l *lane) await(patience *time.Duration) (more bool) {
+	if *patience <= 0 {
+		return false
+	}
+	began := time.Now()
+	defer func() { *patience -= time.Since(began) }()
+	timer := time.NewTimer(*patience)
+	defer timer.Stop()
+	select {
+	case <-l.read.Ready():
+		return true
+	case <-timer.C:
+	case <-l.stage.ctx.Done():
+	}
+	return false
 }
 
 // FinishBundle keeps the lanes for the next time, and tells where they stand.

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -102,6 +103,7 @@ func TestCommand(t *testing.T) {
 		c.Dir, c.Env = dir, append(os.Environ(), "ADF_CACHE="+cache, "ADF_FLINK_DIR="+folder, "ADF_FLINK=", "TMPDIR="+t.TempDir())
 		return c
 	})
+	flows(t, adf, dir, run, append(os.Environ(), "ADF_CACHE="+cache, "ADF_FLINK_DIR="+folder, "ADF_FLINK="))
 	run(0, nil, "down")
 	for _, p := range up.Processes {
 		if p.Alive() {
@@ -251,4 +253,78 @@ sinks:
 		}
 		clean(t, c)
 	})
+}
+
+// flows runs flows there: with workers that the TaskManager starts itself, as a run of this process, and until a signal comes.
+func flows(t *testing.T, adf, dir string, run func(want int, answer any, args ...string) string, env []string) {
+	write := func(name, content string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	count := func(folder string) (n int) {
+		files, _ := filepath.Glob(filepath.Join(dir, folder, "*.jsonl"))
+		for _, name := range files {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += bytes.Count(content, []byte("\n"))
+		}
+		return n
+	}
+	flow := func(name string, records, rate int, out string) string {
+		return write(name+".yaml", fmt.Sprintf("flow: %s\nversion: 1\nsources:\n  in: {generate: {records: %d, rate: %d, fields: [id sequence]}}\nsinks:\n  out: {from: in, file: {path: %s, format: jsonl}}\n",
+			name, records, rate, filepath.Join(dir, out)), 0o644)
+	}
+
+	boot := write("boot", "#!/bin/sh\nexec "+adf+" flink boot \"$@\" --dir "+filepath.Join(dir, "workers")+"\n", 0o755)
+	run(0, nil, "submit", flow("booted", 5000, 0, "booted"), "--boot", boot, "--wait")
+	if got := count("booted"); got != 5000 {
+		t.Errorf("workers by boot: got %d records, want 5000", got)
+	}
+	if started, _ := filepath.Glob(filepath.Join(dir, "workers", "*")); len(started) == 0 {
+		t.Error("the boot command has started no worker")
+	}
+
+	here := func(args ...string) (c *exec.Cmd, stdout *bytes.Buffer, stderr func() string) {
+		file, err := os.CreateTemp(dir, "stderr-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { file.Close() })
+		stdout = &bytes.Buffer{}
+		c = exec.Command(adf, append([]string{"run", "--runner", "flink"}, args...)...)
+		c.Env, c.Stdout, c.Stderr = env, stdout, file
+		return c, stdout, func() string {
+			content, err := os.ReadFile(file.Name())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(content)
+		}
+	}
+	c, _, stderr := here(flow("ends", 5000, 0, "ends"))
+	if c.Run(); c.ProcessState.ExitCode() != 0 || count("ends") != 5000 || !strings.Contains(stderr(), "ends runs as a batch job") || !strings.Contains(stderr(), "ends finished in") {
+		t.Errorf("got %d, %d records and %s", c.ProcessState.ExitCode(), count("ends"), stderr())
+	}
+
+	c, stdout, stderr := here(flow("endless", 0, 500, "endless"), "--json")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); !strings.Contains(stderr(), "endless runs as a streaming job") && time.Since(began) < 2*time.Minute; {
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err := c.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	_, savepoint, _ := strings.Cut(stderr(), "--savepoint ")
+	path := strings.TrimPrefix(strings.TrimSpace(savepoint), "file:")
+	if _, err := os.Stat(filepath.Join(path, "_metadata")); err != nil || c.ProcessState.ExitCode() != 3 || !strings.Contains(stdout.String(), `"stopped": true`) || count("endless") == 0 {
+		t.Errorf("got %d, %d records, %v, %s and %s", c.ProcessState.ExitCode(), count("endless"), err, stdout, stderr())
+	}
 }
