@@ -33,6 +33,13 @@ const (
 	waitMost  = time.Second
 )
 
+// bundleGap is how long after the end of a bundle lanes read again at the earliest. Flink hands a watermark on a moment after a bundle, and not within the next one: without
+// a gap, windows would close with checkpoints only.
+const bundleGap = 5 * time.Millisecond
+
+// mostRest is how much of that end is foreseen at most.
+const mostRest = time.Second
+
 // laneFn is a lane of a source: on a timer it reads a slice, hands it on, saves its splits at their positions, and sets the next timer, which holds the lane's watermark.
 type laneFn struct {
 	Job  []byte
@@ -55,6 +62,9 @@ type lane struct {
 	token []byte
 	wait  time.Duration
 	told  bool // somebody was told where it stands
+
+	sliced time.Time     // when its last slice ended
+	rest   time.Duration // how long the bundle of its last slice went on after that
 }
 
 func (l *lane) close() error { return l.stage.end() }
@@ -151,7 +161,8 @@ func (f *laneFn) OnTimer(ctx context.Context, sp state.Provider, tp timers.Provi
 		f.tell(j, l.stage.env.Index, s)
 	}
 	l.told = true
-	f.Poll.Set(tp, now.Add(l.wait), timers.WithOutputTimestamp(holding(watermark)))
+	l.sliced = now
+	f.Poll.Set(tp, now.Add(max(l.wait, l.rest+bundleGap)), timers.WithOutputTimestamp(holding(watermark)))
 	l.stage.count(ctx)
 	j.observe(ctx, f.Node, string(key), laneView{l.read.Splits(), watermark, l.read.Newest(), now})
 	send(out, emit)
@@ -326,6 +337,7 @@ func (f *laneFn) FinishBundle(_ context.Context, emit func([]byte, []byte)) erro
 		send(out, emit)
 	}
 	for name, l := range f.held {
+		l.rest = min(time.Since(l.sliced), mostRest)
 		for _, old := range l.stage.job.lanes.put(name, l, time.Minute) {
 			all = append(all, old.close())
 		}
