@@ -162,7 +162,7 @@ func (d *disturbed) look(ctx context.Context, t *testing.T) {
 		}
 		d.get(ctx, t, fmt.Sprintf("/jobs/%s/checkpoints/details/%d", d.job, c.ID), &detail)
 		for _, v := range job.Vertices {
-			if strings.Contains(v.Name, "kept/"+commitStep) {
+			if strings.Contains(v.Name, "commit kept") {
 				d.lag = append(d.lag, time.Duration(c.Acked-detail.Tasks[v.ID].Acked)*time.Millisecond)
 			}
 		}
