@@ -81,9 +81,11 @@ func plan(o Options, lib, java string) (layout, error) {
 		"restart-strategy.type": "fixed-delay", "restart-strategy.fixed-delay.attempts": "2147483647", "restart-strategy.fixed-delay.delay": "1 s",
 		// What has died is noticed soon; what is only slow on a busy machine is left alone.
 		"heartbeat.interval": "2000", "heartbeat.timeout": "20000",
-		"metrics.fetcher.update-interval":      "1000",
-		"web.refresh-interval":                 "1000",
-		"classloader.check-leaked-classloader": "false",
+		// A shuffle of a batch job takes so many network buffers at least. With Flink's 512, two jobs side by side want more than there are.
+		"taskmanager.network.sort-shuffle.min-buffers": "64",
+		"metrics.fetcher.update-interval":              "1000",
+		"web.refresh-interval":                         "1000",
+		"classloader.check-leaked-classloader":         "false",
 	}
 	heap := o.TaskManagerMemory - taskManagerMetaspace - taskManagerOverhead - offHeap - frameworkOffHeap - network
 	managed := heap * 3 / 10 // RocksDB's
