@@ -128,9 +128,6 @@ func number(v any) any {
 	return v
 }
 
-// cancelling is the status of a job that was asked to end.
-const cancelling rest.Status = "CANCELLING"
-
 // end cancels a job that was given up, and waits until it is over. It is told when that can not be seen: the job may run on.
 func end(ctx context.Context, c *rest.Client, id string) error {
 	if id == "" {
@@ -143,7 +140,7 @@ func end(ctx context.Context, c *rest.Client, id string) error {
 		if d, ok := fault.DetailOf(err); ok && d.Code == "flink.missing" || err == nil && j.Status.Ended() {
 			return true, nil
 		}
-		if err == nil && j.Status != cancelling {
+		if err == nil && j.Status != rest.Cancelling {
 			err = c.Cancel(ctx, id)
 		}
 		return false, err

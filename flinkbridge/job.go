@@ -15,7 +15,6 @@ import (
 	"github.com/activedataflow/adf/engine/task"
 	"github.com/activedataflow/adf/fault"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
-	"github.com/activedataflow/adf/sinks"
 	"github.com/activedataflow/adf/splits"
 )
 
@@ -258,10 +257,7 @@ func (j *job) stagedAs(run string) string { return j.Flow + "." + run }
 
 // eachShard does something for each shard of each exactly-once sink.
 func (j *job) eachShard(do func(n *adf.Node, shard int) error) error {
-	for _, n := range j.graph.Nodes {
-		if _, ok := n.Sink.(sinks.AnyExact); !ok {
-			continue
-		}
+	for _, n := range exactSinks(j.graph) {
 		for shard := range j.graph.Plan.Shards() {
 			if err := do(n, shard); err != nil {
 				return err

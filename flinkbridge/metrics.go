@@ -13,19 +13,20 @@ import (
 	"github.com/activedataflow/adf/record"
 )
 
-// nodeCounters are the counters of a node by the names that runners show; the engine shows them as adf_NAME_total.
+// nodeCounters are the counters of a node by the names that runners show, as they are counted and as they are told of; the engine shows them as adf_NAME_total.
 var nodeCounters = []struct {
-	name string
-	of   func(*task.Counters) *atomic.Int64
+	name  string
+	of    func(*task.Counters) *atomic.Int64
+	shown func(*NodeMetrics) *int64
 }{
-	{"records_in", func(c *task.Counters) *atomic.Int64 { return &c.In }},
-	{"records_out", func(c *task.Counters) *atomic.Int64 { return &c.Out }},
-	{"bytes_in", func(c *task.Counters) *atomic.Int64 { return &c.BytesIn }},
-	{"bytes_out", func(c *task.Counters) *atomic.Int64 { return &c.BytesOut }},
-	{"records_late", func(c *task.Counters) *atomic.Int64 { return &c.Late }},
-	{"records_failed", func(c *task.Counters) *atomic.Int64 { return &c.Errors }},
-	{"splits_opened", func(c *task.Counters) *atomic.Int64 { return &c.Splits }},
-	{"parts_committed", func(c *task.Counters) *atomic.Int64 { return &c.Parts }},
+	{"records_in", func(c *task.Counters) *atomic.Int64 { return &c.In }, func(n *NodeMetrics) *int64 { return &n.RecordsIn }},
+	{"records_out", func(c *task.Counters) *atomic.Int64 { return &c.Out }, func(n *NodeMetrics) *int64 { return &n.RecordsOut }},
+	{"bytes_in", func(c *task.Counters) *atomic.Int64 { return &c.BytesIn }, func(n *NodeMetrics) *int64 { return &n.BytesIn }},
+	{"bytes_out", func(c *task.Counters) *atomic.Int64 { return &c.BytesOut }, func(n *NodeMetrics) *int64 { return &n.BytesOut }},
+	{"records_late", func(c *task.Counters) *atomic.Int64 { return &c.Late }, func(n *NodeMetrics) *int64 { return &n.RecordsLate }},
+	{"records_failed", func(c *task.Counters) *atomic.Int64 { return &c.Errors }, func(n *NodeMetrics) *int64 { return &n.RecordsFailed }},
+	{"splits_opened", func(c *task.Counters) *atomic.Int64 { return &c.Splits }, func(n *NodeMetrics) *int64 { return &n.SplitsOpened }},
+	{"parts_committed", func(c *task.Counters) *atomic.Int64 { return &c.Parts }, func(n *NodeMetrics) *int64 { return &n.PartsCommitted }},
 }
 
 // The gauges. That of splits is a counter to Beam, which goes up and down: so those of all subtasks add up.

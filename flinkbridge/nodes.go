@@ -29,11 +29,9 @@ type NodeMetrics struct {
 
 // set takes the value of one metric, of several vertices too: a node can be in several chains.
 func (n *NodeMetrics) set(metric string, v rest.Aggregate) {
-	sums := map[string]*int64{
-		"records_in": &n.RecordsIn, "records_out": &n.RecordsOut, "bytes_in": &n.BytesIn, "bytes_out": &n.BytesOut, "records_late": &n.RecordsLate,
-		"records_failed": &n.RecordsFailed, "splits_opened": &n.SplitsOpened, "parts_committed": &n.PartsCommitted, splitsGauge: &n.Splits,
-	}
 	switch metric {
+	case splitsGauge:
+		n.Splits += int64(v.Sum)
 	case watermarkGauge:
 		least := int64(v.Min)
 		if n.Watermark != nil {
@@ -47,18 +45,27 @@ func (n *NodeMetrics) set(metric string, v rest.Aggregate) {
 		}
 		n.Lag = &most
 	default:
-		*sums[metric] += int64(v.Sum)
+		for _, x := range nodeCounters {
+			if x.name == metric {
+				*x.shown(n) += int64(v.Sum)
+			}
+		}
 	}
 }
+
+// nodeMetrics are the names of all that is counted of a node.
+var nodeMetrics = func() []string {
+	names := []string{splitsGauge, watermarkGauge, lagGauge}
+	for _, x := range nodeCounters {
+		names = append(names, x.name)
+	}
+	return names
+}()
 
 // metricOf takes the name of a metric of Flink's apart: "[1]read flights.flights_records_in" is records_in of flights.
 func metricOf(name string) (node, metric string, ok bool) {
 	name = name[strings.LastIndexByte(name, '.')+1:]
-	metrics := []string{splitsGauge, watermarkGauge, lagGauge}
-	for _, x := range nodeCounters {
-		metrics = append(metrics, x.name)
-	}
-	for _, metric := range metrics {
+	for _, metric := range nodeMetrics {
 		if node, ok := strings.CutSuffix(name, "_"+metric); ok && node != "" {
 			return node, metric, true
 		}

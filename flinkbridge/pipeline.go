@@ -123,7 +123,7 @@ func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			outputs[n.Name] = beam.ParDo(scope.Scope("process"), &keyedFn{Job: data, Node: n.Name}, grouped)
 		}
 	}
-	if exact(g) {
+	if len(exactSinks(g)) > 0 {
 		scope := root.Scope(commitStep)
 		beam.ParDo0(scope.Scope(commitStep), &commitFn{Job: data}, beam.GroupByKey(scope.Scope("group"), route(scope, g, commitName, outputs)))
 	}
@@ -175,9 +175,10 @@ func arrives(g *adf.Graph, n *adf.Node, to string) bool {
 	return reaches(g, n, to)
 }
 
-func exact(g *adf.Graph) bool {
-	return slices.ContainsFunc(g.Nodes, func(n *adf.Node) bool {
+// exactSinks are a flow's exactly-once sinks.
+func exactSinks(g *adf.Graph) []*adf.Node {
+	return slices.DeleteFunc(slices.Clone(g.Nodes), func(n *adf.Node) bool {
 		_, ok := n.Sink.(sinks.AnyExact)
-		return ok
+		return !ok
 	})
 }

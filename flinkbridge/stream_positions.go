@@ -16,6 +16,7 @@ import (
 	"github.com/activedataflow/adf/fault"
 	adfv1 "github.com/activedataflow/adf/proto/adf/v1"
 	"github.com/activedataflow/adf/record"
+	"github.com/activedataflow/adf/splits"
 )
 
 // acknowledgeFn hears of completed checkpoints, and tells the lanes of a source, which are in the same process: its keys are theirs. As with stableFn, its
@@ -50,8 +51,8 @@ func (f *acknowledgeFn) FinishBundle(context.Context) error {
 	if err != nil {
 		return err
 	}
-	for lane, splits := range f.waiting {
-		j.acks.put(lane, splits, 10*time.Minute)
+	for lane, read := range f.waiting {
+		j.acks.put(lane, read, 10*time.Minute)
 	}
 	clear(f.waiting)
 	return nil
@@ -59,7 +60,7 @@ func (f *acknowledgeFn) FinishBundle(context.Context) error {
 
 // acknowledges says whether a source's readers are to be told of completed checkpoints, which costs something. Those of a source that does not say are.
 func acknowledges(n *adf.Node) bool {
-	s, ok := n.Source.(interface{ Acknowledges() bool })
+	s, ok := n.Source.(splits.Acknowledger)
 	return !ok || s.Acknowledges()
 }
 

@@ -21,7 +21,6 @@ import (
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge/cluster"
 	"github.com/activedataflow/adf/flinkbridge/rest"
-	"github.com/activedataflow/adf/sinks"
 )
 
 // SubmitOptions say how a flow becomes a job of a Flink cluster.
@@ -128,7 +127,6 @@ type flinkOptions struct {
 	parallelism, maxParallelism int
 	interval, timeout, pause    time.Duration
 	concurrent                  int
-	bundleTime                  time.Duration
 	bundleSize                  int
 }
 
@@ -228,8 +226,12 @@ func (o SubmitOptions) check(g *adf.Graph) error {
 	if (o.Pool == "") == (o.Boot == "") {
 		refuse("pool", "both or neither of a pool and a boot command", "one of them")
 	}
-	if o.Staging == "" && exact(g) {
-		refuse("staging", "nothing", "a directory that the workers on all machines share, for what waits to be committed by "+exactNames(g))
+	if exact := exactSinks(g); o.Staging == "" && len(exact) > 0 {
+		var names []string
+		for _, n := range exact {
+			names = append(names, n.Name)
+		}
+		refuse("staging", "nothing", "a directory that the workers on all machines share, for what waits to be committed by "+strings.Join(names, ", "))
 	}
 	if o.Parallelism < 1 || o.Parallelism > o.MaxParallelism {
 		refuse("parallelism", fmt.Sprint(o.Parallelism), fmt.Sprintf("1 to %d", o.MaxParallelism))
@@ -245,16 +247,6 @@ func (o SubmitOptions) check(g *adf.Graph) error {
 	return fault.Config(wrong...)
 }
 
-func exactNames(g *adf.Graph) string {
-	var names []string
-	for _, n := range g.Nodes {
-		if _, ok := n.Sink.(sinks.AnyExact); ok {
-			names = append(names, n.Name)
-		}
-	}
-	return strings.Join(names, ", ")
-}
-
 // batchRetries is how often a batch job starts again that has failed.
 const batchRetries = 3
 
@@ -265,7 +257,7 @@ const batchRetries = 3
 func optionsFor(o SubmitOptions, s spec) flinkOptions {
 	concurrent := max(8, int((o.Timeout+o.Interval-1)/o.Interval)+3)
 	return flinkOptions{
-		o.Parallelism, o.MaxParallelism, o.Interval, o.Timeout, o.Interval / 2, concurrent, bundleTime, max(mostBundle*s.Buckets/flushedBytes, 1),
+		o.Parallelism, o.MaxParallelism, o.Interval, o.Timeout, o.Interval / 2, concurrent, max(mostBundle*s.Buckets/flushedBytes, 1),
 	}
 }
 
@@ -291,7 +283,7 @@ func (f flinkOptions) beam(streaming bool) map[string]any {
 		"finish_bundle_before_checkpointing":              true, // else output that a checkpoint cuts waits for the next bundle
 		"externalized_checkpoints_enabled":                true,
 		"retain_externalized_checkpoints_on_cancellation": true,
-		"max_bundle_time_mills":                           f.bundleTime.Milliseconds(),
+		"max_bundle_time_mills":                           bundleTime.Milliseconds(),
 		"max_bundle_size":                                 f.bundleSize,
 	} {
 		options[name] = value

@@ -33,17 +33,25 @@ func committing(t *testing.T, dir string) (j *job, part func(n int64) *adfv1.Par
 	}
 	s.Streaming = true
 	j = newJob(t.Context(), s, g, store, slog.Default())
-	return j, func(n int64) *adfv1.Part {
-		st := newStage(t.Context(), j)
-		w, b := st.write("out"), g.Node("out").Out.NewBatch()
-		b.(*record.Batch[int64]).Append(n, record.Meta{})
-		if _, err := w.Add(t.Context(), b, func(_ int, err error) { t.Error(err) }); err != nil {
-			t.Fatal(err)
-		}
-		parts, err := w.Take(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+	return j, func(n int64) *adfv1.Part { return partsOf(t, j, true, n).Parts[0] }
+}
+
+// partsOf makes the parts of one bundle for the sink out, by value or spilled, as if they had been too large for that.
+func partsOf(t *testing.T, j *job, spilled bool, records ...int64) *adfv1.Committable {
+	t.Helper()
+	st := newStage(t.Context(), j)
+	w, b := st.write("out"), j.node("out").Out.NewBatch()
+	for _, r := range records {
+		b.(*record.Batch[int64]).Append(r, record.Meta{})
+	}
+	if _, err := w.Add(t.Context(), b, func(_ int, err error) { t.Error(err) }); err != nil {
+		t.Fatal(err)
+	}
+	parts, err := w.Take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spilled {
 		r, err := st.spill(t.Context(), "out", parts[0].GetValue())
 		if err != nil {
 			t.Fatal(err)
@@ -52,11 +60,12 @@ func committing(t *testing.T, dir string) (j *job, part func(n int64) *adfv1.Par
 			t.Fatal(err)
 		}
 		delete(st.blobs, "out")
-		if err := st.end(); err != nil {
-			t.Fatal(err)
-		}
-		return &adfv1.Part{Content: &adfv1.Part_Blob{Blob: r}}
+		parts = []*adfv1.Part{{Content: &adfv1.Part_Blob{Blob: r}}}
 	}
+	if err := st.end(); err != nil {
+		t.Fatal(err)
+	}
+	return &adfv1.Committable{Run: st.token, Parts: parts}
 }
 
 // written is what the directory has, in order.

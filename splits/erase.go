@@ -37,9 +37,9 @@ func (e *erased[T, S]) NotReplayable() string {
 	return ""
 }
 
-// Acknowledges passes on whether the source's readers want CheckpointComplete, if it has that method; they are told when it does not say.
+// Acknowledges passes on whether the source's readers want CheckpointComplete; they are told when it does not say.
 func (e *erased[T, S]) Acknowledges() bool {
-	if s, ok := e.src.(interface{ Acknowledges() bool }); ok {
+	if s, ok := e.src.(Acknowledger); ok {
 		return s.Acknowledges()
 	}
 	return true

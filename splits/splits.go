@@ -51,6 +51,9 @@ type Sizer interface {
 	Size(ctx context.Context) (bytes int64, known bool)
 }
 
+// Acknowledger is a Source that says whether its readers want [Reader].CheckpointComplete. Those of a source that does not say are told.
+type Acknowledger interface{ Acknowledges() bool }
+
 // Enumerator finds splits and assigns them. The runtime calls it from one goroutine at a time, and never while a callback of
 // EnumeratorContext.Every runs. No method may block on a reader.
 type Enumerator[S Split] interface {
@@ -117,7 +120,7 @@ type Reader[T any, S Split] interface {
 	Snapshot() ([]S, error)
 	// CheckpointComplete says that the given splits, as a snapshot had them, are part of a completed checkpoint: the
 	// place to acknowledge input at its system. It comes at least once, possibly in another process. A Source whose readers have nothing to do
-	// there says so by a method Acknowledges() bool that gives false: on a cluster each call costs something.
+	// there says so as an [Acknowledger]: on a cluster each call costs something.
 	CheckpointComplete(ctx context.Context, done []S) error
 	Close() error
 }

@@ -22,10 +22,8 @@ func runOnFlink(ctx context.Context, g *adf.Graph, o cli.RunnerOptions) (r engin
 	defer func() { r.Took = time.Since(began) }()
 	x, with := &fitness{parallelism: max(o.Parallelism, 1)}, defaults()
 	with.Buckets = o.Buckets
-	if o.Until != "" {
-		if with.Until, err = flinkbridge.ParseUntil(o.Until); err != nil {
-			return r, err
-		}
+	if with.Until, err = untilOf(o.Until); err != nil {
+		return r, err
 	}
 	s, err := x.submit(ctx, g, o.Source, with, o.Notes)
 	if err != nil {

@@ -23,12 +23,9 @@ func Runners() []cli.Runner {
 }
 
 func run(ctx context.Context, name flinkbridge.Runner, g *adf.Graph, o cli.RunnerOptions) (engine.Result, error) {
-	until := flinkbridge.Until{}
-	if o.Until != "" {
-		var err error
-		if until, err = flinkbridge.ParseUntil(o.Until); err != nil {
-			return engine.Result{Flow: g.Plan.Flow()}, err
-		}
+	until, err := untilOf(o.Until)
+	if err != nil {
+		return engine.Result{Flow: g.Plan.Flow()}, err
 	}
 	// Beam and prism write to the default log, at every level what is nobody's concern but theirs.
 	before := slog.Default()
@@ -39,4 +36,12 @@ func run(ctx context.Context, name flinkbridge.Runner, g *adf.Graph, o cli.Runne
 	}
 	defer slog.SetDefault(before)
 	return flinkbridge.Run(ctx, g, flinkbridge.RunOptions{Runner: name, Parallelism: o.Parallelism, Buckets: o.Buckets, Until: until, Log: o.Log, Progress: o.Progress})
+}
+
+// untilOf reads --until where it may be left out.
+func untilOf(text string) (flinkbridge.Until, error) {
+	if text == "" {
+		return flinkbridge.Until{}, nil
+	}
+	return flinkbridge.ParseUntil(text)
 }

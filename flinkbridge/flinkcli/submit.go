@@ -70,10 +70,8 @@ of the workers, and flows refer to it.`,
 		if o.Boot != "" && x.pool != "" {
 			return cli.Misuse("--boot", "--pool, too", "one of them", "")
 		}
-		if until != "" {
-			if o.Until, err = flinkbridge.ParseUntil(until); err != nil {
-				return err
-			}
+		if o.Until, err = untilOf(until); err != nil {
+			return err
 		}
 		return f.submit(ctx, src, &x, o, wait)
 	}

@@ -17,7 +17,7 @@ import (
 // Status is a job's state, as "RUNNING".
 type Status string
 
-// The states that a job does not leave.
+// States of a job; the first three it does not leave.
 const (
 	Finished Status = "FINISHED"
 	Failed   Status = "FAILED"
@@ -25,6 +25,8 @@ const (
 	// Suspended: this JobManager has let go of the job, another one takes it up; not an end.
 	Suspended Status = "SUSPENDED"
 	Running   Status = "RUNNING"
+	// Cancelling: the job was asked to end.
+	Cancelling Status = "CANCELLING"
 )
 
 // Ended says whether the job is over for good.

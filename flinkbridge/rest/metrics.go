@@ -57,16 +57,6 @@ func (c *Client) JobMetrics(ctx context.Context, id string, names ...string) (ma
 	return c.metrics(ctx, job("ask for metrics", id, "metrics"), names)
 }
 
-// JobManagerMetrics are those of the JobManager, as "Status.JVM.Memory.Metaspace.Used".
-func (c *Client) JobManagerMetrics(ctx context.Context, names ...string) (map[string]string, error) {
-	return c.metrics(ctx, call{doing: "ask for metrics", path: []string{"jobmanager", "metrics"}}, names)
-}
-
-// TaskManagerMetrics are those of a TaskManager.
-func (c *Client) TaskManagerMetrics(ctx context.Context, id string, names ...string) (map[string]string, error) {
-	return c.metrics(ctx, call{doing: "ask for metrics", path: []string{"taskmanagers", id, "metrics"}, missing: "TaskManager " + id}, names)
-}
-
 func (c *Client) metricNames(ctx context.Context, q call) ([]string, error) {
 	var list []struct{ ID string }
 	if err := c.do(ctx, q, &list); err != nil {
