@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -128,6 +130,20 @@ func (d *disturbed) why(ctx context.Context) string {
 	return fmt.Sprintf("%s; checkpoints: %+v %v", rest.Cause(x.Root), k, err)
 }
 
+// bounded: each RocksDB of the TaskManager has the bound of its manifest that the job brings.
+func (d *disturbed) bounded(t *testing.T) {
+	t.Helper()
+	options, err := filepath.Glob(filepath.Join(d.cluster.Dir(), "tmp", "*", "tmp", "job_"+d.job+"_*", "db", "OPTIONS-*"))
+	if err != nil || len(options) == 0 {
+		t.Fatalf("got %v, %v, want options of RocksDB", options, err)
+	}
+	for _, file := range options {
+		if all, err := os.ReadFile(file); err == nil && !strings.Contains(string(all), "max_manifest_file_size=32768\n") {
+			t.Errorf("%s has no bound of the manifest", file)
+		}
+	}
+}
+
 // killWorker kills one of the pool's processes.
 func (d *disturbed) killWorker(t *testing.T, random *rand.Rand) {
 	t.Helper()
@@ -231,6 +247,7 @@ func TestFlinkStreaming(t *testing.T) {
 	d.target(t)
 	d.submit(ctx, t, 2, "")
 	d.goesOn(ctx, t)
+	d.bounded(t)
 	d.disturb(ctx, t)
 	d.resume(ctx, t, []resumption{
 		{1, nil},

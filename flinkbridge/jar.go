@@ -2,6 +2,7 @@ package flinkbridge
 
 import (
 	"archive/zip"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -20,6 +21,7 @@ import (
 	"github.com/klauspost/compress/flate"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/activedataflow/adf/deploy/flink/runner"
 	"github.com/activedataflow/adf/fault"
 )
 
@@ -59,11 +61,11 @@ func (j *jobJar) write(to io.Writer) (err error) {
 		return err
 	}
 	defer worker.Close()
-	runner, err := zip.OpenReader(j.runner)
+	parts, err := zip.OpenReader(j.runner)
 	if err != nil {
 		return err
 	}
-	defer runner.Close()
+	defer parts.Close()
 	folder := "BEAM-PIPELINE/" + j.name + "/"
 	program := folder + "artifacts/worker-" + sum[:16]
 	payload := protox.MustEncode(&pipepb.ArtifactFilePayload{Path: "classpath://" + program, Sha256: sum})
@@ -81,7 +83,7 @@ func (j *jobJar) write(to io.Writer) (err error) {
 	z := zip.NewWriter(to)
 	// The program is large and is unpacked soon: quickly packed is better than small.
 	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
-	for _, part := range runner.File {
+	for _, part := range parts.File {
 		if strings.HasPrefix(part.Name, "BEAM-PIPELINE/") {
 			return fmt.Errorf("%s is a job JAR already, want a runner JAR", j.runner)
 		}
@@ -94,8 +96,9 @@ func (j *jobJar) write(to io.Writer) (err error) {
 		content io.Reader
 	}{
 		{"BEAM-PIPELINE/pipeline-manifest.json", strings.NewReader(fmt.Sprintf(`{"defaultJobName":%q}`, j.name))},
-		{folder + "pipeline.json", strings.NewReader(string(pipeline))},
-		{folder + "pipeline-options.json", strings.NewReader(string(options))},
+		{folder + "pipeline.json", bytes.NewReader(pipeline)},
+		{folder + "pipeline-options.json", bytes.NewReader(options)},
+		{strings.ReplaceAll(runner.BoundedManifestName, ".", "/") + ".class", bytes.NewReader(runner.BoundedManifest)},
 		{program, worker},
 	} {
 		w, err := z.Create(f.name)

@@ -16,6 +16,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
 
 	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/deploy/flink/runner"
 	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/engine/checkpoint"
 	"github.com/activedataflow/adf/fault"
@@ -75,9 +76,6 @@ type Submission struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// entryClass is the class of the runner that Flink starts.
-const entryClass = "org.apache.beam.runners.flink.FlinkPipelineRunner"
-
 // Submit makes a job JAR of a flow, runs it, and waits until all its tasks run, the options that correctness stands on are seen to be in effect, and, for one that does
 // not end, the first checkpoint is complete. A job for which that is not so is cancelled, and so it is when ctx ends before.
 func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (Submission, error) {
@@ -92,18 +90,24 @@ func Submit(ctx context.Context, c *rest.Client, f *adf.Flow, o SubmitOptions) (
 func SubmitGraph(ctx context.Context, c *rest.Client, g *adf.Graph, o SubmitOptions) (Submission, error) {
 	initBeam()
 	d, err := o.deploy(ctx, g)
-	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming, Ends: !d.spec.Streaming || d.spec.Ends, Notes: d.notes}
+	sub := Submission{Flow: g.Plan.Flow(), Run: d.spec.Run, Streaming: d.spec.Streaming, Ends: !d.spec.Streaming || d.spec.Ends}
 	if err != nil {
 		return sub, err
 	}
 	if err := o.takeOver(ctx, g, d.spec.Run); err != nil {
 		return sub, fault.Within(err, sub.Flow, sub.Run, "")
 	}
-	sub.Job, err = d.run(ctx, c, o)
+	if d.spec.Streaming {
+		err = d.boundManifest(ctx, c)
+	}
+	if err == nil {
+		sub.Job, err = d.run(ctx, c, o)
+	}
 	if err == nil {
 		sub.Dashboard = c.DashboardURL(sub.Job)
 		err = d.confirm(ctx, c, sub.Job)
 	}
+	sub.Notes = d.notes
 	if err == nil {
 		return sub, nil
 	}
@@ -119,6 +123,7 @@ type deployment struct {
 	spec    spec
 	jar     *jobJar
 	options flinkOptions
+	config  map[string]string // options of Flink for this job
 	notes   []string
 }
 
@@ -181,6 +186,23 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 	return d, err
 }
 
+// optionsFactory is the option of Flink that names who sets RocksDB's own options.
+const optionsFactory = "state.backend.rocksdb.options-factory"
+
+// boundManifest keeps what RocksDB writes into each checkpoint from growing with the age of the job, unless the cluster sets RocksDB's options itself.
+func (d *deployment) boundManifest(ctx context.Context, c *rest.Client) error {
+	config, err := c.Config(ctx)
+	if err != nil {
+		return err
+	}
+	if own := config[optionsFactory]; own != "" {
+		d.notes = append(d.notes, "the cluster has a "+optionsFactory+" of its own, "+own+": without a bound on RocksDB's manifest there, checkpoints grow with the age of the job")
+		return nil
+	}
+	d.config = map[string]string{optionsFactory: runner.BoundedManifestName}
+	return nil
+}
+
 // takeOver claims the flow for the job.
 func (o SubmitOptions) takeOver(ctx context.Context, g *adf.Graph, run string) error {
 	if o.Checkpoints == "" {
@@ -197,17 +219,17 @@ func (o SubmitOptions) takeOver(ctx context.Context, g *adf.Graph, run string) e
 
 // place says how the cluster places keys, which is known of some versions of the runner.
 func (d *deployment) place(o SubmitOptions, streaming bool) error {
-	runner, err := cluster.InspectRunner(o.RunnerJar)
+	made, err := cluster.InspectRunner(o.RunnerJar)
 	if err != nil {
 		return err
 	}
-	d.spec.Placing = placing{placerOf(runner.Beam, streaming), o.Parallelism}
+	d.spec.Placing = placing{placerOf(made.Beam, streaming), o.Parallelism}
 	if streaming {
 		d.spec.Placing.Groups = o.MaxParallelism
 	}
 	if d.spec.Placing.By == "" {
 		d.notes = append(d.notes, fmt.Sprintf(
-			"it is not known how Beam's runner %s places keys: some subtasks may have more lanes and buckets than others", cmp.Or(runner.Beam, "of this version")))
+			"it is not known how Beam's runner %s places keys: some subtasks may have more lanes and buckets than others", cmp.Or(made.Beam, "of this version")))
 	}
 	return nil
 }
@@ -314,7 +336,7 @@ func (d deployment) run(ctx context.Context, c *rest.Client, o SubmitOptions) (j
 	number := make([]byte, 16)
 	rand.Read(number) // never fails
 	job = hex.EncodeToString(number)
-	_, err = c.RunJar(run, id, rest.RunJar{EntryClass: entryClass, SavepointPath: o.Savepoint, AllowNonRestored: o.AllowDropped, JobID: job})
+	_, err = c.RunJar(run, id, rest.RunJar{EntryClass: cluster.EntryClass, SavepointPath: o.Savepoint, AllowNonRestored: o.AllowDropped, JobID: job, Config: d.config})
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/activedataflow/adf/connectors/discard"
 	"github.com/activedataflow/adf/connectors/generate"
 	"github.com/activedataflow/adf/fault"
+	"github.com/activedataflow/adf/flinkbridge/cluster"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 )
 
@@ -52,7 +53,10 @@ type flink struct {
 	started chan struct{}     // closed when a job is there
 	id      string
 	status  rest.Status
-	user    map[string]string
+	user    map[string]string // the options in the JAR
+	config  map[string]string // the options of Flink for the job
+	classes []string          // that the JAR brings besides the runner's
+	cluster []any             // the cluster's configuration
 	seen    []string
 
 	// What is wrong with the cluster.
@@ -103,15 +107,18 @@ func (f *flink) serve(w http.ResponseWriter, r *http.Request) {
 		a = map[string]any{}
 	case strings.HasSuffix(request, "/run"):
 		var q rest.RunJar
-		if err := json.Unmarshal(body, &q); err != nil || q.EntryClass != entryClass {
+		if err := json.Unmarshal(body, &q); err != nil || q.EntryClass != cluster.EntryClass {
 			f.t.Errorf("got %+v, %v", q, err)
 		}
-		f.id, f.status = q.JobID, rest.Running
+		f.id, f.status, f.config = q.JobID, rest.Running, q.Config
 		if f.change != nil {
 			f.change(f)
 		}
 		close(f.started)
 		a = map[string]any{"jobid": f.id}
+	case request == "GET /jobmanager/config":
+		json.NewEncoder(w).Encode(append([]any{}, f.cluster...))
+		return
 	case f.id == "":
 		w.WriteHeader(http.StatusNotFound)
 		io.WriteString(w, `{"errors":["Job not found"]}`)
@@ -170,6 +177,11 @@ func (f *flink) upload(form []byte) (name string) {
 		f.t.Error(err)
 	}
 	f.user = map[string]string{}
+	for _, x := range z.File {
+		if strings.HasSuffix(x.Name, ".class") && !strings.HasPrefix(x.Name, "org/apache/beam/") {
+			f.classes = append(f.classes, x.Name)
+		}
+	}
 	for key, value := range options {
 		key = camelCase(strings.TrimSuffix(strings.TrimPrefix(key, "beam:option:"), ":v1"))
 		if n, ok := value.(float64); ok && strings.HasPrefix(key, "max") {
@@ -241,6 +253,23 @@ func TestSubmit(t *testing.T) {
 		if f.user[name] != value {
 			t.Errorf("%s is %s, want %s", name, f.user[name], value)
 		}
+	}
+}
+
+// TestBoundedManifest: a job brings the class that bounds RocksDB's manifest, and names it, but for a cluster that sets RocksDB's options itself.
+func TestBoundedManifest(t *testing.T) {
+	f := newFlink(t)
+	if sub, err := f.submit(t.Context(), nil); err != nil || len(sub.Notes) != 1 { // how the runner places keys
+		t.Errorf("got %+v, %v", sub, err)
+	}
+	if f.config[optionsFactory] != "activedataflow.BoundedManifest" || !slices.Equal(f.classes, []string{"activedataflow/BoundedManifest.class"}) {
+		t.Errorf("got the options %v and the classes %v", f.config, f.classes)
+	}
+	f = newFlink(t)
+	f.cluster = []any{map[string]any{"key": optionsFactory, "value": "their.Own"}}
+	sub, err := f.submit(t.Context(), nil)
+	if err != nil || len(f.config) > 0 || !slices.ContainsFunc(sub.Notes, func(n string) bool { return strings.Contains(n, "their.Own") }) {
+		t.Errorf("got the options %v, %+v, %v", f.config, sub, err)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/activedataflow/adf/deploy/flink/runner"
 	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 )
@@ -62,6 +63,24 @@ func client(t *testing.T, c *Cluster) *rest.Client {
 	}
 	t.Cleanup(r.Close)
 	return r
+}
+
+// TestBoundedManifestIsItsSource: the class that jobs take along is what its source compiles to.
+func TestBoundedManifestIsItsSource(t *testing.T) {
+	lib, err := Distribution(t.Context(), repositoryCache(t), FlinkVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := strings.ReplaceAll(runner.BoundedManifestName, ".", "/")
+	classes := t.TempDir()
+	javac := exec.CommandContext(t.Context(), "javac", "-g:none", "--release", "11", "-cp", filepath.Join(lib, "*"), "-d", classes, "../../deploy/flink/runner/java/"+file+".java")
+	if out, err := javac.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	got, err := os.ReadFile(filepath.Join(classes, file+".class"))
+	if err != nil || !bytes.Equal(got, runner.BoundedManifest) {
+		t.Errorf("the source gives %d bytes that are not those in the repository, %v", len(got), err)
+	}
 }
 
 func TestUpAndDown(t *testing.T) {
