@@ -24,6 +24,7 @@ func (d deployment) confirm(ctx context.Context, c *rest.Client, id string) erro
 	if _, err := d.comesTo(ctx, c, id, func(j rest.Job) (bool, error) { return j.Running() || j.Status == rest.Finished, nil }); err != nil || !d.spec.Streaming {
 		return err
 	}
+	_ = c.Checkpoint(ctx, id) // Flink's own first one comes before all tasks run, and the next an interval later; without this it is that
 	_, err = d.comesTo(ctx, c, id, func(rest.Job) (bool, error) {
 		k, err := c.Checkpoints(ctx, id)
 		return k.Counts.Completed > 0, err

@@ -9,9 +9,10 @@ import (
 
 	"github.com/activedataflow/adf"
 	"github.com/activedataflow/adf/engine"
+	"github.com/activedataflow/adf/flinkbridge/rest"
 )
 
-// TestSameAnswersOnFlink runs every example as a batch job and as a streaming job of a cluster: the answers are the engine's.
+// TestSameAnswersOnFlink runs every example as a batch job and as a streaming job of a cluster: the answers are the engine's, and so is what the nodes have counted.
 func TestSameAnswersOnFlink(t *testing.T) {
 	client, _, o := up(t)
 	o.Builder, o.Interval = exampleBuilder, 500*time.Millisecond
@@ -35,7 +36,15 @@ func TestSameAnswersOnFlink(t *testing.T) {
 							err = Await(ctx, client, sub)
 						}
 						t.Logf("%s: runs after %s, over after %s: %v", sub.Job, runs, time.Since(began), err)
-						return engine.Result{Finished: err == nil}, err
+						if err != nil {
+							return engine.Result{}, err
+						}
+						j, err := client.Job(ctx, sub.Job)
+						if err != nil {
+							return engine.Result{}, err
+						}
+						nodes, err := Stats(ctx, client, graphOf(t, f), j)
+						return engine.Result{Finished: j.Status == rest.Finished, Nodes: nodes}, err
 					})
 					compare(t, want, got)
 				})

@@ -185,9 +185,6 @@ func compare(t *testing.T, want, got answer) {
 	if !got.result.Finished {
 		t.Error("the run is not finished")
 	}
-	if got.result.Nodes == nil {
-		return // nobody has counted
-	}
 	for _, n := range want.result.Nodes {
 		g := got.result.Node(n.Name)
 		n.Parts, g.Parts = 0, 0 // they are cut differently

@@ -3,13 +3,20 @@ package flinkbridge
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/engine"
+	"github.com/activedataflow/adf/fault"
 	"github.com/activedataflow/adf/flinkbridge/rest"
 )
 
-// NodeMetrics is what is counted of one node of a flow, over all subtasks of a running job. Flink forgets it when the job starts again or ends.
+// NodeMetrics is what is counted of one node of a flow, over all subtasks of a job. Flink begins anew with it when the job starts again.
 type NodeMetrics struct {
 	Node           string `json:"node"`
 	RecordsIn      int64  `json:"records_in"`
@@ -73,29 +80,45 @@ func metricOf(name string) (node, metric string, ok bool) {
 	return "", "", false
 }
 
-// Nodes are the counters and gauges of a running job's flow, by node, in the order of its operators. Flink fetches them every few seconds.
+// Nodes are the counters and gauges of a job's flow, by node, in the order of its operators. While the job runs Flink fetches them every few seconds; when it has ended
+// they are the counters of all of it.
 func Nodes(ctx context.Context, c *rest.Client, job rest.Job) ([]NodeMetrics, error) {
 	type place struct{ vertex, in int }
 	places := map[string]place{}
 	nodes := map[string]*NodeMetrics{}
-	for i, v := range job.Vertices {
-		values, err := c.VertexMetrics(ctx, job.ID, v.ID, func(name string) bool {
-			_, _, ok := metricOf(name)
-			return ok
-		})
+	set := func(node, metric string, value rest.Aggregate, at place) {
+		if nodes[node] == nil {
+			nodes[node], places[node] = &NodeMetrics{Node: node}, at
+		}
+		nodes[node].set(metric, value)
+	}
+	if job.Status.Ended() {
+		all, err := countsOf(ctx, c, job.ID)
 		if err != nil {
 			return nil, err
 		}
-		for name, value := range values {
-			node, metric, ok := metricOf(name)
-			if !ok {
-				continue
+		for _, x := range all {
+			i := slices.IndexFunc(job.Vertices, func(v rest.Vertex) bool { return placeIn(v, x.Node) >= 0 })
+			at := place{len(job.Vertices), 0}
+			if i >= 0 {
+				at = place{i, placeIn(job.Vertices[i], x.Node)}
 			}
-			if nodes[node] == nil {
-				nodes[node] = &NodeMetrics{Node: node}
-				places[node] = place{i, strings.Index(v.Name+" "+node, " "+node)}
+			set(x.Node, x.Metric, rest.Aggregate{Sum: float64(x.value)}, at)
+		}
+	} else {
+		for i, v := range job.Vertices {
+			values, err := c.VertexMetrics(ctx, job.ID, v.ID, func(name string) bool {
+				_, _, ok := metricOf(name)
+				return ok
+			})
+			if err != nil {
+				return nil, err
 			}
-			nodes[node].set(metric, value)
+			for name, value := range values {
+				if node, metric, ok := metricOf(name); ok {
+					set(node, metric, value, place{i, placeIn(v, node)})
+				}
+			}
 		}
 	}
 	all := []NodeMetrics{}
@@ -107,4 +130,95 @@ func Nodes(ctx context.Context, c *rest.Client, job rest.Job) ([]NodeMetrics, er
 		return cmp.Or(cmp.Compare(p.vertex, q.vertex), cmp.Compare(p.in, q.in), strings.Compare(a.Node, b.Node))
 	})
 	return all, nil
+}
+
+// leadsTo is what a vertex does not do itself.
+var leadsTo = regexp.MustCompile(`, to [^,})]+`)
+
+// placeIn is where a vertex tells that it does something to a node, less than 0 when it does not.
+func placeIn(v rest.Vertex, node string) int {
+	name := leadsTo.ReplaceAllString(v.Name, "")
+	for from := 0; ; {
+		i := strings.Index(name[from:], " "+node)
+		if i < 0 {
+			return -1
+		}
+		from += i + 1
+		if rest := name[from+len(node):]; rest == "" || strings.ContainsRune(",})", rune(rest[0])) {
+			return from
+		}
+	}
+}
+
+// tally is a counter of a node.
+type tally struct {
+	Node   string `json:"NAMESPACE"`
+	Metric string `json:"NAME"`
+	value  int64
+}
+
+// countsOf are the counters of a job as Beam's runner adds them up, in an accumulator of Flink's with a JSON text.
+func countsOf(ctx context.Context, c *rest.Client, id string) (all []tally, err error) {
+	texts, err := c.Accumulators(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	text, ok := texts["__metricscontainers"]
+	if !ok {
+		return nil, nil
+	}
+	var a struct {
+		Metrics struct {
+			Attempted []struct {
+				URN     string
+				Payload []byte
+				Labels  tally
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		return nil, unreadable(id, err)
+	}
+	for _, m := range a.Metrics.Attempted {
+		if m.URN != "beam:metric:user:sum_int64:v1" || !slices.Contains(nodeMetrics, m.Labels.Metric) {
+			continue
+		}
+		value, n := binary.Uvarint(m.Payload) // two's complement
+		if n != len(m.Payload) {
+			return nil, unreadable(id, fmt.Errorf("%s of %s: got the bytes %x, want a varint", m.Labels.Metric, m.Labels.Node, m.Payload))
+		}
+		m.Labels.value = int64(value)
+		all = append(all, m.Labels)
+	}
+	return all, nil
+}
+
+func unreadable(job string, err error) error {
+	return &fault.RuntimeError{Detail: fault.Detail{Code: "flink.answer", Connector: "flink", Doing: "read the counters of job " + job, Retry: fault.RetryNever, Err: err,
+		Fix: "the version of Beam's runner may not be one that is known"}}
+}
+
+// Stats are the counts of a job's nodes, as runs of the flow have them.
+func Stats(ctx context.Context, c *rest.Client, g *adf.Graph, job rest.Job) ([]engine.NodeStats, error) {
+	nodes, err := Nodes(ctx, c, job)
+	if err != nil {
+		return nil, err
+	}
+	of := map[string]NodeMetrics{}
+	for _, n := range nodes {
+		of[n.Node] = n
+	}
+	return statsOf(g, of), nil
+}
+
+func statsOf(g *adf.Graph, of map[string]NodeMetrics) []engine.NodeStats {
+	stats := make([]engine.NodeStats, len(g.Nodes))
+	for i, n := range g.Nodes {
+		c := of[n.Name]
+		stats[i] = engine.NodeStats{
+			Name: n.Name, Kind: n.Kind.String(), In: c.RecordsIn, Out: c.RecordsOut, Late: c.RecordsLate, Errors: c.RecordsFailed, Splits: c.SplitsOpened, Parts: c.PartsCommitted,
+			LateUnread: c.RecordsLate > 0 && len(g.Consumers(adf.Ref{Node: n.Name, Port: adf.PortLate})) == 0,
+		}
+	}
+	return stats
 }

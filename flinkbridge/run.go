@@ -128,15 +128,15 @@ func asError(x any) error {
 }
 
 func (j *job) stats() []engine.NodeStats {
-	stats := make([]engine.NodeStats, len(j.graph.Nodes))
-	for i, n := range j.graph.Nodes {
-		c := j.counters[n.Name]
-		stats[i] = engine.NodeStats{
-			Name: n.Name, Kind: n.Kind.String(), In: c.In.Load(), Out: c.Out.Load(), Late: c.Late.Load(), Errors: c.Errors.Load(),
-			Splits: c.Splits.Load(), Parts: c.Parts.Load(), LateUnread: c.Late.Load() > 0 && len(j.graph.Consumers(adf.Ref{Node: n.Name, Port: adf.PortLate})) == 0,
+	of := map[string]NodeMetrics{}
+	for node, c := range j.counters {
+		m := NodeMetrics{Node: node}
+		for _, x := range nodeCounters {
+			*x.shown(&m) = x.of(c).Load()
 		}
+		of[node] = m
 	}
-	return stats
+	return statsOf(j.graph, of)
 }
 
 // warnLate tells of records that were counted and went nowhere.

@@ -97,12 +97,7 @@ func SubmitGraph(ctx context.Context, c *rest.Client, g *adf.Graph, o SubmitOpti
 	if err := o.takeOver(ctx, g, d.spec.Run); err != nil {
 		return sub, fault.Within(err, sub.Flow, sub.Run, "")
 	}
-	if d.spec.Streaming {
-		err = d.boundManifest(ctx, c)
-	}
-	if err == nil {
-		sub.Job, err = d.run(ctx, c, o)
-	}
+	sub.Job, err = d.run(ctx, c, o)
 	if err == nil {
 		sub.Dashboard = c.DashboardURL(sub.Job)
 		err = d.confirm(ctx, c, sub.Job)
@@ -123,7 +118,6 @@ type deployment struct {
 	spec    spec
 	jar     *jobJar
 	options flinkOptions
-	config  map[string]string // options of Flink for this job
 	notes   []string
 }
 
@@ -189,18 +183,21 @@ func (o SubmitOptions) deploy(ctx context.Context, g *adf.Graph) (d deployment, 
 // optionsFactory is the option of Flink that names who sets RocksDB's own options.
 const optionsFactory = "state.backend.rocksdb.options-factory"
 
-// boundManifest keeps what RocksDB writes into each checkpoint from growing with the age of the job, unless the cluster sets RocksDB's options itself.
-func (d *deployment) boundManifest(ctx context.Context, c *rest.Client) error {
+// boundManifest gives the options of Flink that keep what RocksDB writes into each checkpoint from growing with the age of the job, none where the cluster sets RocksDB's
+// options itself.
+func (d *deployment) boundManifest(ctx context.Context, c *rest.Client) (map[string]string, error) {
+	if !d.spec.Streaming {
+		return nil, nil
+	}
 	config, err := c.Config(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if own := config[optionsFactory]; own != "" {
 		d.notes = append(d.notes, "the cluster has a "+optionsFactory+" of its own, "+own+": without a bound on RocksDB's manifest there, checkpoints grow with the age of the job")
-		return nil
+		return nil, nil
 	}
-	d.config = map[string]string{optionsFactory: runner.BoundedManifestName}
-	return nil
+	return map[string]string{optionsFactory: runner.BoundedManifestName}, nil
 }
 
 // takeOver claims the flow for the job.
@@ -314,12 +311,16 @@ func (f flinkOptions) beam(streaming bool) map[string]any {
 }
 
 // run uploads the JAR, runs it, and deletes it. The job may be there although there is an error.
-func (d deployment) run(ctx context.Context, c *rest.Client, o SubmitOptions) (job string, err error) {
+func (d *deployment) run(ctx context.Context, c *rest.Client, o SubmitOptions) (job string, err error) {
 	file, err := d.jar.file()
 	if err != nil {
 		return "", err
 	}
 	defer os.Remove(file)
+	config, err := d.boundManifest(ctx, c)
+	if err != nil {
+		return "", err
+	}
 	id, err := c.UploadJar(ctx, file)
 	defer func() {
 		background, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
@@ -336,7 +337,7 @@ func (d deployment) run(ctx context.Context, c *rest.Client, o SubmitOptions) (j
 	number := make([]byte, 16)
 	rand.Read(number) // never fails
 	job = hex.EncodeToString(number)
-	_, err = c.RunJar(run, id, rest.RunJar{EntryClass: cluster.EntryClass, SavepointPath: o.Savepoint, AllowNonRestored: o.AllowDropped, JobID: job, Config: d.config})
+	_, err = c.RunJar(run, id, rest.RunJar{EntryClass: cluster.EntryClass, SavepointPath: o.Savepoint, AllowNonRestored: o.AllowDropped, JobID: job, Config: config})
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -137,7 +137,7 @@ func (f *flink) serve(w http.ResponseWriter, r *http.Request) {
 	case path == "/jobs/ID/checkpoints/config":
 		a = map[string]any{"mode": "exactly_once", "interval": 2000, "timeout": 60000, "min_pause": 1000, "max_concurrent": 33,
 			"externalization": map[string]any{"enabled": true, "delete_on_cancellation": false}}
-	case path == "/jobs/ID/checkpoints":
+	case path == "/jobs/ID/checkpoints": // one is taken, or asked for
 		a = map[string]any{"counts": map[string]any{"completed": 1}}
 	case path == "/jobs/ID/exceptions":
 		root := ""

@@ -131,7 +131,7 @@ type jobReport struct {
 	Tasks     map[string]int   `json:"tasks,omitempty"`
 	Dashboard string           `json:"dashboard,omitempty"`
 	Operators []operatorReport `json:"operators,omitempty"`
-	// Nodes is what the flow's nodes count, while the job runs.
+	// Nodes is what the flow's nodes count, or have counted in all of it when the job has ended.
 	Nodes       []flinkbridge.NodeMetrics `json:"nodes,omitempty"`
 	Checkpoints *checkpointReport         `json:"checkpoints,omitempty"`
 	Restarts    string                    `json:"restarts,omitempty"`
@@ -194,9 +194,7 @@ func (f *flink) jobStatus(ctx context.Context, client *rest.Client, id string) e
 		m := v.Metrics
 		r.Operators = append(r.Operators, operatorReport{v.ID, v.Name, v.Status, v.Parallelism, m.ReadRecords, m.WriteRecords, m.ReadBytes, m.WriteBytes})
 	}
-	if !j.Status.Ended() {
-		r.Nodes, _ = flinkbridge.Nodes(ctx, client, j) // without them the rest is worth telling
-	}
+	r.Nodes, _ = flinkbridge.Nodes(ctx, client, j)         // without them the rest is worth telling
 	if k, err := client.Checkpoints(ctx, id); err == nil { // a batch job has none
 		r.Checkpoints = report(k)
 	}

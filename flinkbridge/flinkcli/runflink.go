@@ -9,6 +9,7 @@ import (
 	"github.com/activedataflow/adf/cli"
 	"github.com/activedataflow/adf/engine"
 	"github.com/activedataflow/adf/flinkbridge"
+	"github.com/activedataflow/adf/flinkbridge/rest"
 )
 
 // patience is how long the end of a job is waited for that a signal has asked for.
@@ -31,7 +32,34 @@ func runOnFlink(ctx context.Context, g *adf.Graph, o cli.RunnerOptions) (r engin
 	}
 	defer s.client.Close()
 	r.Run = s.Run
-	err = flinkbridge.Await(ctx, s.client, s.Submission)
+	defer func() {
+		background := context.WithoutCancel(ctx)
+		j, jerr := s.client.Job(background, s.Job)
+		if jerr == nil {
+			r.Nodes, jerr = flinkbridge.Stats(background, s.client, g, j)
+		}
+		if jerr != nil {
+			fmt.Fprintf(o.Notes, "what the job has counted is not known: %v\n", jerr)
+		}
+	}()
+	var look []func(rest.Job)
+	if o.Progress != nil {
+		var last time.Time
+		look = append(look, func(j rest.Job) {
+			if time.Since(last) < time.Second { // it is a request for each operator
+				return
+			}
+			last = time.Now()
+			if nodes, err := flinkbridge.Stats(ctx, s.client, g, j); err == nil { // else the next look tells
+				now := engine.Progress{Nodes: nodes, Took: time.Since(began)}
+				if k, err := s.client.Checkpoints(ctx, s.Job); s.Streaming && err == nil {
+					now.Epoch = k.Counts.Completed
+				}
+				o.Progress(now)
+			}
+		})
+	}
+	err = flinkbridge.Await(ctx, s.client, s.Submission, look...)
 	switch {
 	case err == nil:
 		r.Finished = true

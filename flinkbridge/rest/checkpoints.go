@@ -76,6 +76,16 @@ func (c *Client) CheckpointConfig(ctx context.Context, id string) (CheckpointCon
 	return k, c.do(ctx, job("ask how a job takes checkpoints", id, "checkpoints", "config"), &k)
 }
 
+// Checkpoint begins one, besides those that come by themselves. It does not wait for it.
+func (c *Client) Checkpoint(ctx context.Context, id string) error {
+	q := job("take a checkpoint", id, "checkpoints")
+	q.method = http.MethodPost
+	q.body = struct {
+		Type string `json:"checkpointType"`
+	}{"CONFIGURED"}
+	return c.do(ctx, q, nil)
+}
+
 // Savepoint takes one below dir (the cluster's own folder when "") and gives its path. The job runs on.
 func (c *Client) Savepoint(ctx context.Context, id, dir string) (string, error) {
 	q := job("take a savepoint", id, "savepoints")

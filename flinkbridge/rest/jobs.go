@@ -118,6 +118,21 @@ func (c *Client) JobConfig(ctx context.Context, id string) (JobConfig, error) {
 	return j, c.do(ctx, job("ask for a job's configuration", id, "config"), &j)
 }
 
+// Accumulators are what the operators of a job have added up, by name: up to now while it runs, and in all of it when it has ended.
+func (c *Client) Accumulators(ctx context.Context, id string) (map[string]string, error) {
+	var a struct {
+		User []struct{ Name, Value string } `json:"user-task-accumulators"`
+	}
+	if err := c.do(ctx, job("ask for a job's accumulators", id, "accumulators"), &a); err != nil {
+		return nil, err
+	}
+	all := make(map[string]string, len(a.User))
+	for _, x := range a.User {
+		all[x.Name] = x.Value
+	}
+	return all, nil
+}
+
 // Exceptions are what made a job fail or start again, the youngest first.
 type Exceptions struct {
 	// Root is the stack trace of the last one, "" when there is none.

@@ -151,6 +151,8 @@ func TestJobs(t *testing.T) {
 		"GET /jobs/overview": {"/jobs/overview"}, "GET /jobs/" + id: {"job"}, "GET /jobs/" + id + "/config": {"job/config"},
 		"GET /jobs/" + id + "/checkpoints": {"job/checkpoints"}, "GET /jobs/" + id + "/checkpoints/config": {"job/checkpoints/config"},
 		"GET /jobs/" + id + "/exceptions": {"failures"}, "GET /jobs/" + id + "/metrics?get=numRestarts": {"job metrics"},
+		"GET /jobs/" + id + "/accumulators":       {`200 {"job-accumulators":[],"user-task-accumulators":[{"name":"counts","type":"C","value":"{\"metrics\":{}}"}]}`},
+		"POST /jobs/" + id + "/checkpoints":       {`202 {"request-id":"549d0de73503b2ad1805b748c9568bd0"}`},
 		"GET /jobs/" + id + "/vertices/v/metrics": {"metric names"},
 		"GET /jobs/" + id + "/vertices/v/metrics?get=0.sum.numRecordsOut%2C0.currentInputWatermark%2C0.numRecordsIn": {"metrics"},
 	})
@@ -178,6 +180,13 @@ func TestJobs(t *testing.T) {
 	x, err := c.Exceptions(t.Context(), id)
 	if err != nil || len(x.History) != 3 || x.History[0].Task != "Source: numbers (1/1) - execution #2" || Cause(x.Root) != "IllegalStateException: the number 500 is not wanted" {
 		t.Errorf("got %+v, %v", x, err)
+	}
+	a, err := c.Accumulators(t.Context(), id)
+	if err != nil || len(a) != 1 || a["counts"] != `{"metrics":{}}` {
+		t.Errorf("got %v, %v", a, err)
+	}
+	if err := c.Checkpoint(t.Context(), id); err != nil || !slices.Contains(s.seen, "POST /jobs/"+id+`/checkpoints {"checkpointType":"CONFIGURED"}`) {
+		t.Errorf("got %v, %v", s.seen, err)
 	}
 	m, err := c.Metrics(t.Context(), id, "v")
 	if err != nil || len(m) != 3 || m["0.numRecordsIn"] != "28955" {
