@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/apache/beam/sdks/v2/go/pkg/beam"
@@ -49,10 +50,10 @@ func (f *bucketFn) ProcessElement(
 
 // OnTimer fires what is due. The timestamp is the one that the timer holds, a millisecond before it fires.
 func (f *bucketFn) OnTimer(
-	ctx context.Context, ts beam.EventTime, sp bstate.Provider, tp timers.Provider, key []byte, _ timers.Context, _ func([]byte, []byte),
+	ctx context.Context, ts beam.EventTime, sp bstate.Provider, tp timers.Provider, key []byte, of timers.Context, _ func([]byte, []byte),
 ) error {
 	return f.with(bundle{ctx, sp, tp}, key, func(b *bucket) error {
-		b.event = unset
+		b.fired(of.Tag, int64(ts)+1-f.Behind)
 		if f.Last != 0 && int64(ts)+1 >= f.Last {
 			return f.fire(b, record.MaxTime)
 		}
@@ -77,9 +78,35 @@ type bucket struct {
 	fresh  bool  // the token was written in this bundle
 	over   bool  // it was taken to the end of time
 	event  int64 // the timer that is set; unset when that is not known
+
+	ahead [len(aheadTags)]int64 // those that are set ahead of it; unset where none is known
+	last  int64                 // the latest that has fired
 }
 
 const unset = math.MinInt64
+
+// aheadTags are the tags of the timers that are set ahead of a bucket's first one, 4, 16, 64 … steps of its timers away. The runner fires what a bundle has set with the next
+// bundle only. So when the watermark jumps, as when history is read or input ends, a bucket would close a window with each bundle, 20 of them in a second. Of the timers ahead all
+// that are due fire at once, each with everything before it, which leaves a fourth of the way or less for the next bundle.
+var aheadTags = [...]string{"4", "16", "64", "256", "1024"}
+
+func newBucket(b *state.Bucket, number int, token []byte) *bucket {
+	n := &bucket{Bucket: b, number: number, token: token, event: unset, last: unset}
+	for i := range n.ahead {
+		n.ahead[i] = unset
+	}
+	return n
+}
+
+// fired notes that a timer has fired, and when it was due.
+func (b *bucket) fired(tag string, at int64) {
+	b.last = max(b.last, at)
+	if i := slices.Index(aheadTags[:], tag); i >= 0 {
+		b.ahead[i] = unset
+	} else {
+		b.event = unset
+	}
+}
 
 // fire fires what is due at a watermark and by the clock.
 func (f *bucketFn) fire(b *bucket, watermark int64) error {
@@ -164,7 +191,7 @@ func (f *bucketFn) restore(c bundle, key, token []byte) (*bucket, error) {
 	if !ok {
 		return nil, j.wrong("bridge.form", fmt.Errorf("got the key %x, want a bucket", key), sameRelease)
 	}
-	b := &bucket{Bucket: state.NewBucket(j.node(f.Node).Keyed.Cells()), number: number, token: token, event: unset}
+	b := newBucket(state.NewBucket(j.node(f.Node).Keyed.Cells()), number, token)
 	if len(token) == 0 {
 		return b, nil
 	}
@@ -200,10 +227,23 @@ func (f *bucketFn) save(c bundle, b *bucket) error {
 	return f.Log.Add(c.sp, delta)
 }
 
-// arm sets the runner's timer to the bucket's first one of event time. It holds the watermark back for what it will give.
+// arm sets the runner's timer to the bucket's first one of event time, and those ahead of it, as long as all that they can give is not too much for a bundle. A timer holds
+// the watermark back for what it will give.
 func (f *bucketFn) arm(c bundle, b *bucket) {
 	event, _ := b.NextTimer()
 	due, at := event < far.UnixMilli()-f.Behind, event+f.Behind
+	if step := event - b.last; due && b.last != unset && step > 0 && b.Size() <= sliceBytes {
+		last := far.UnixMilli() - 1
+		if f.Last != 0 {
+			last = f.Last - 1
+		}
+		for i, tag := range aheadTags {
+			if step *= 4; b.ahead[i] < event && step < last-at {
+				b.ahead[i] = event + step
+				f.Event.Set(c.tp, time.UnixMilli(at+step), timers.WithTag(tag), timers.WithOutputTimestamp(time.UnixMilli(at+step-1)))
+			}
+		}
+	}
 	if f.Last != 0 && (!due || at > f.Last) { // it is due when everything is
 		due, at = !b.over, f.Last
 	}
