@@ -178,11 +178,10 @@ func (f *keyedFn) process(s *stage, key []byte, values func(*[]byte) bool, emit 
 		return s.job.wrong("bridge.form", fmt.Errorf("got the key %x, want a bucket", key), sameRelease)
 	}
 	for value := []byte(nil); values(&value); {
-		n := len(value) - 1
-		if n < 0 {
-			return s.job.wrong("bridge.form", fmt.Errorf("got an empty value for bucket %d", bucket), sameRelease)
+		payload, input, err := s.payload(value)
+		if err == nil {
+			err = f.keyed.Process(s.ctx, bucket, input, payload)
 		}
-		err := f.keyed.Process(s.ctx, bucket, int(value[n]), value[:n:n])
 		if err == nil && s.ctx.Err() != nil {
 			err = context.Cause(s.ctx)
 		}

@@ -19,7 +19,7 @@ type Options struct {
 	// They are part of the pipeline, which runners show: secrets go by reference, and are resolved where the flow is built.
 	Builder string
 	Params  map[string]string
-	// Staging is a directory that all workers share, for output that waits to be committed. Without it such output waits in memory, and
+	// Staging is a directory that all workers share, for output that waits to be committed and for large shuffles. Without it output waits in memory, and
 	// only this process can run the pipeline.
 	Staging string
 	// Parallelism is what an enumerator is told of the number of readers, for sources that do not say it themselves; 0 means GOMAXPROCS.

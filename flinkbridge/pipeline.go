@@ -123,7 +123,7 @@ func bounded(s spec, g *adf.Graph) (p *beam.Pipeline, err error) {
 			outputs[n.Name] = beam.ParDo(scope.Scope("process"), &keyedFn{Job: data, Node: n.Name}, grouped)
 		}
 	}
-	if len(exactSinks(g)) > 0 {
+	if len(exactSinks(g)) > 0 || s.Staging != "" && slices.ContainsFunc(g.Nodes, func(n *adf.Node) bool { return n.Kind == adf.KindKeyed }) {
 		scope := root.Scope(commitStep)
 		beam.ParDo0(scope.Scope(commitStep), &commitFn{Job: data}, beam.GroupByKey(scope.Scope("group"), route(scope, g, commitName, outputs)))
 	}
@@ -151,7 +151,8 @@ func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PC
 	return beam.Flatten(scope.Scope("all"), all...)
 }
 
-// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step, an exactly-once sink, or the commit of all of them.
+// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step, an exactly-once sink, or the commit of all of them, which also removes
+// what waited in staging for a keyed step.
 func reaches(g *adf.Graph, from *adf.Node, to string) bool {
 	return slices.ContainsFunc([]string{adf.PortMain, adf.PortLate, adf.PortErrors}, func(port string) bool {
 		return slices.ContainsFunc(g.Consumers(adf.Ref{Node: from.Name, Port: port}), func(c adf.Consumer) bool { return arrives(g, c.Node, to) })
@@ -164,7 +165,7 @@ func arrives(g *adf.Graph, n *adf.Node, to string) bool {
 		_, ok := n.Sink.(sinks.AnyExact)
 		return ok && (to == commitName || to == n.Name)
 	case adf.KindKeyed:
-		if n.Name == to {
+		if n.Name == to || to == commitName {
 			return true
 		}
 		// What is late and what fails comes out in front of the shuffle; the results come behind it.

@@ -1,10 +1,12 @@
 package flinkbridge
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -19,6 +21,20 @@ import (
 // What is buffered in front of a shuffle goes on its way when it is this large. Nobody waits for it in a bounded run, and the larger a payload the better.
 const flushBytes = 4 << 20
 
+// A subtask of a batch job reads and gives all of its share in one bundle, and Beam's Flink runner looks at what a bundle gives only when it has ended: until then it is
+// in the TaskManager's memory, in a hundred messages of 4 MB at most, and with one more both sides wait for ever. So what a bundle gives beyond mostGiven waits in staging,
+// and only its place is sent.
+const (
+	mostGiven    = 32 << 20
+	mostMessages = 96 * 4_000_000
+)
+
+// inStaging marks the number of the input of a payload that waits in staging; shuffled stands for a sink's name there.
+const (
+	inStaging = 0x80
+	shuffled  = ""
+)
+
 // stage is one bundle of a DoFn that drives a chain. What the chain gives is for several consumers; it leaves the DoFn as pairs whose key begins with the name of
 // the consumer, and a route DoFn in front of each consumer keeps what is its own.
 type stage struct {
@@ -29,6 +45,7 @@ type stage struct {
 	counts map[string]*task.Counters // of this bundle
 	writes map[string]*task.Write
 	blobs  map[string]*checkpoint.Blob // for the large parts, by sink: they are removed with what is committed
+	given  int                         // bytes of payloads
 	token  string                      // names the bundle's attempt
 	// streaming says that output is committed with each checkpoint: it goes to its sink's write stage, by shards.
 	streaming bool
@@ -94,17 +111,59 @@ type pair struct{ key, value []byte }
 func (s *stage) full() bool { return s.chain.Buffered() >= flushBytes }
 
 // flush gives what is buffered in front of the shuffles. It is emitted by the caller, outside of everything that could take a panic of Beam's for one of user code.
-func (s *stage) flush() ([]pair, error) {
-	var out []pair
+func (s *stage) flush() (out []pair, err error) {
 	for _, sh := range s.chain.Shuffles() {
-		if err := sh.Flush(func(bucket int, payload []byte) {
-			value := append(payload, byte(sh.Input))
+		ferr := sh.Flush(func(bucket int, payload []byte) {
+			value, cerr := s.carry(payload, byte(sh.Input))
+			err = cmp.Or(err, cerr)
 			out = append(out, pair{keyFor(sh.Node.Name, s.job.keys.buckets[bucket]), value})
-		}); err != nil {
+		})
+		if err = cmp.Or(ferr, err); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
+}
+
+// carry makes the value of a payload, or of its place.
+func (s *stage) carry(payload []byte, input byte) ([]byte, error) {
+	s.given += len(payload)
+	switch {
+	case s.streaming || s.given <= mostGiven || s.job.Staging == "" && s.job.staging != nil: // the last is a runner in this process
+		return append(payload, input), nil
+	case s.job.staging != nil:
+		at, err := s.spill(s.ctx, shuffled, payload)
+		if err != nil {
+			return nil, err
+		}
+		value, err := proto.Marshal(at)
+		return append(value, input|inStaging), err
+	case s.given > mostMessages:
+		return nil, s.job.wrong("bridge.staging", fmt.Errorf("a subtask gives more than %d MB to the next step, which Beam's runner can not hold", mostMessages/1_000_000),
+			"give a directory that all workers share, where it waits (--staging), or run it as a streaming job (--mode streaming)")
+	}
+	return append(payload, input), nil
+}
+
+// payload gives what a value carries, and its input.
+func (s *stage) payload(value []byte) ([]byte, int, error) {
+	n := len(value) - 1
+	if n < 0 {
+		return nil, 0, s.job.wrong("bridge.form", errors.New("got an empty value, want a payload"), sameRelease)
+	}
+	if value[n]&inStaging == 0 {
+		return value[:n:n], int(value[n]), nil
+	}
+	at := &adfv1.BlobRange{}
+	if err := proto.Unmarshal(value[:n], at); err != nil {
+		return nil, 0, s.job.wrong("bridge.form", err, sameRelease)
+	}
+	store, err := s.job.staged()
+	if err != nil {
+		return nil, 0, err
+	}
+	payload, err := checkpoint.ReadRange(s.ctx, store, s.job.stagedAs(s.job.Run), at, nil)
+	return payload, int(value[n] &^ inStaging), err
 }
 
 // forward emits what is buffered.
@@ -152,6 +211,13 @@ func (s *stage) finish() ([]pair, error) {
 			return nil, err
 		}
 		out = append(out, pair{key, value})
+	}
+	if s.blobs[shuffled] != nil { // whoever commits removes it
+		value, err := proto.Marshal(&adfv1.SinkState{})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pair{keyFor(commitName, nil), value})
 	}
 	for node, blob := range s.blobs {
 		if err := blob.Commit(); err != nil {

@@ -26,7 +26,7 @@ import (
 
 // SubmitOptions say how a flow becomes a job of a Flink cluster.
 type SubmitOptions struct {
-	// Builder and Params make the flow in the workers; Staging is a directory that workers on all machines share, which exactly-once sinks need.
+	// Builder and Params make the flow in the workers; Staging is a directory that workers on all machines share, which exactly-once sinks need, and large shuffles of batch jobs.
 	Builder string
 	Params  map[string]string
 	Staging string

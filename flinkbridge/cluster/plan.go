@@ -107,7 +107,8 @@ func plan(o Options, lib, java string) (layout, error) {
 		log := filepath.Join(o.Dir, "log", name+".log")
 		command := append([]string{java}, memory...)
 		command = append(command, open...)
-		command = append(command, "-Djava.net.preferIPv4Stack=true", "-XX:-UsePerfData", "-Dlog.file="+log, "-Dlog4j.configurationFile=file:"+filepath.Join(conf, "log4j.properties"),
+		// Some of Flink's and Beam's threads go without a word when there is no memory, and everybody waits for them: so the process ends.
+		command = append(command, "-XX:+ExitOnOutOfMemoryError", "-Djava.net.preferIPv4Stack=true", "-XX:-UsePerfData", "-Dlog.file="+log, "-Dlog4j.configurationFile=file:"+filepath.Join(conf, "log4j.properties"),
 			"-cp", filepath.Join(lib, "*"), main)
 		return Process{Name: name, Log: log, Command: append(command, args...)}
 	}
@@ -131,7 +132,8 @@ func plan(o Options, lib, java string) (layout, error) {
 	p.files["conf/config.yaml"] = yaml(config)
 	jobHeap := o.JobManagerMemory - jobManagerMetaspace - jobManagerOverhead
 	p.processes = append(p.processes, jvm(JobManager,
-		[]string{"-Xms128m", "-Xmx" + megabytes(jobHeap), "-XX:MaxMetaspaceSize=" + megabytes(jobManagerMetaspace), "-XX:+UseSerialGC"},
+		// Its heap has its size from the beginning: one that may grow does so for many jobs, and looks like a leak.
+		[]string{"-Xms" + megabytes(jobHeap), "-Xmx" + megabytes(jobHeap), "-XX:MaxMetaspaceSize=" + megabytes(jobManagerMetaspace), "-XX:+UseSerialGC"},
 		"org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntrypoint", "--configDir", conf, "--executionMode", "cluster"))
 	for i := range o.TaskManagers {
 		p.processes = append(p.processes, jvm(TaskManager(i+1), []string{

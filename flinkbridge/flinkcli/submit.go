@@ -45,7 +45,7 @@ of the workers, and flows refer to it.`,
 	source := f.Source(cmd)
 	x.add(cmd, "the parallelism of the job: how many slots it takes")
 	flags := cmd.Flags()
-	flags.StringVar(&o.Staging, "staging", "", "a `DIR` that all workers share, for output that waits for its commit; default: one in the folder of the cluster of flink up")
+	flags.StringVar(&o.Staging, "staging", "", "a `DIR` that all workers share, for output that waits for its commit and for large shuffles of batch jobs; default: one in the folder of the cluster of flink up")
 	cli.NumberFlag(cmd, &o.MaxParallelism, 1, "max-parallelism", "what parallelism can ever be; fixed for the flow's life")
 	flags.IntVar(&o.Lanes, "lanes", 0, "lanes of each source, fixed for the flow's life; default: two for each subtask")
 	flags.IntVar(&o.Buckets, "buckets", 0, "buckets that keys are spread over, fixed for the life of a streaming flow; default: four for each subtask, at least 16, and in a batch job 128, or more for so much input that they would get over 1 MB each")
