@@ -39,7 +39,7 @@ var rules = map[string][]string{
 	"adftest":                         {".", "engine", "engine/checkpoint", "connectors", "splits", "sinks", "record/...", "fault"},
 	"cli":                             {".", "engine/...", "connectors", "sinks", "record/...", "fault"},
 	"deploy/flink/runner":             {},
-	"flinkbridge":                     {".", "engine/...", "flinkbridge/rest", "flinkbridge/cluster", "connectors", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
+	"flinkbridge":                     {".", "engine/...", "flinkbridge/rest", "flinkbridge/cluster", "deploy/flink/runner", "connectors", "splits", "sinks", "operators/...", "record/...", "fault", "proto/adf/v1"},
 	"flinkbridge/pool":                {"fault"},
 	"flinkbridge/rest":                {"fault"},
 	"flinkbridge/cluster":             {"flinkbridge/rest", "deploy/flink/runner", "fault"},
