@@ -137,11 +137,12 @@ func recovered(s spec, err *error) {
 	}
 }
 
-// route gives what the outputs of all chains have for one consumer, and what else there is for it.
+// route gives what the outputs of all chains have for one consumer, and what else there is for it. The commit of all output waits for all of them: it removes what waits in
+// staging, for keyed steps too.
 func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PCollection, more ...beam.PCollection) beam.PCollection {
 	all := more
 	for _, n := range g.Nodes {
-		if out, ok := outputs[n.Name]; ok && reaches(g, n, to) {
+		if out, ok := outputs[n.Name]; ok && (to == commitName || reaches(g, n, to)) {
 			all = append(all, beam.ParDo(scope.Scope("from "+n.Name), &routeFn{To: to}, out))
 		}
 	}
@@ -151,8 +152,7 @@ func route(scope beam.Scope, g *adf.Graph, to string, outputs map[string]beam.PC
 	return beam.Flatten(scope.Scope("all"), all...)
 }
 
-// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step, an exactly-once sink, or the commit of all of them, which also removes
-// what waited in staging for a keyed step.
+// reaches says whether the chain behind a source or a keyed step comes to a consumer: a keyed step or an exactly-once sink.
 func reaches(g *adf.Graph, from *adf.Node, to string) bool {
 	return slices.ContainsFunc([]string{adf.PortMain, adf.PortLate, adf.PortErrors}, func(port string) bool {
 		return slices.ContainsFunc(g.Consumers(adf.Ref{Node: from.Name, Port: port}), func(c adf.Consumer) bool { return arrives(g, c.Node, to) })
@@ -163,9 +163,9 @@ func arrives(g *adf.Graph, n *adf.Node, to string) bool {
 	switch n.Kind {
 	case adf.KindSink:
 		_, ok := n.Sink.(sinks.AnyExact)
-		return ok && (to == commitName || to == n.Name)
+		return ok && to == n.Name
 	case adf.KindKeyed:
-		if n.Name == to || to == commitName {
+		if n.Name == to {
 			return true
 		}
 		// What is late and what fails comes out in front of the shuffle; the results come behind it.

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/activedataflow/adf"
+	"github.com/activedataflow/adf/connectors/discard"
 	"github.com/activedataflow/adf/connectors/generate"
 	"github.com/activedataflow/adf/connectors/memory"
 	"github.com/activedataflow/adf/engine/checkpoint"
@@ -92,5 +94,43 @@ func TestMuchAndNoStaging(t *testing.T) {
 	}
 	if _, err := st.carry([]byte("x"), 0); err == nil || !strings.Contains(err.Error(), "gives more than 384 MB") || !strings.Contains(err.Error(), "--staging") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestCommitWaitsForAll: what waits in staging is removed when every step has ended that may read it, those without exactly-once sinks behind them, too.
+func TestCommitWaitsForAll(t *testing.T) {
+	f := adf.New("direct")
+	all := adf.From(f, "numbers", &generate.Source[reading]{Records: 1, Make: func(n int64) reading { return reading{"k", n, 1} }}).
+		EventTime(func(r reading) time.Time { return time.UnixMilli(r.Time) }, time.Second)
+	adf.Aggregate(adf.KeyBy(all, func(r reading) string { return r.Sensor }).Window(adf.Tumbling(time.Hour)), "count", extent[int64]{
+		fresh: func() int64 { return 0 }, add: func(a *int64, r reading) { *a += r.Value }, merge: func(a *int64, o int64) { *a += o },
+	}).To("out", &discard.Sink[window[int64]]{})
+	g := built(t, f)
+	for staging, want := range map[string][]string{"": nil, t.TempDir(): {"commit/from count", "commit/from numbers"}} {
+		s, err := specOf(t.Context(), g, Options{Staging: staging})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := bounded(s, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env, err := environmentOf(t.Context(), "127.0.0.1:1", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pipeline, err := translate(t.Context(), s, p, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for id := range pipeline.Components.Transforms {
+			if strings.HasPrefix(id, "commit/from ") && !strings.HasSuffix(id, "/") {
+				got = append(got, id)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("the commit gets %v, want %v", got, want)
+		}
 	}
 }
