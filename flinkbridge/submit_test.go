@@ -3,8 +3,10 @@ package flinkbridge
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +48,8 @@ type justN struct {
 // flink is a REST server that takes a JAR and runs a job, as far as a submission can see. It answers with the options that are in the JAR, as Beam's runner would.
 type flink struct {
 	*httptest.Server
-	t *testing.T
+	t      *testing.T
+	access rest.Config // how it is reached, if not at its address
 
 	mu      sync.Mutex
 	jars    map[string]string // id → name
@@ -214,7 +217,9 @@ func runnerJar(t *testing.T) string {
 // submit submits the flow, and looks that nothing is left when that fails.
 func (f *flink) submit(ctx context.Context, with func(*SubmitOptions)) (Submission, error) {
 	f.t.Helper()
-	c, err := rest.New(rest.Config{Address: f.URL, Timeout: 5 * time.Second, Outage: 300 * time.Millisecond})
+	access := f.access
+	access.Address, access.Timeout, access.Outage = cmp.Or(access.Address, f.URL), 5*time.Second, 300*time.Millisecond
+	c, err := rest.New(access)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -253,6 +258,26 @@ func TestSubmit(t *testing.T) {
 		if f.user[name] != value {
 			t.Errorf("%s is %s, want %s", name, f.user[name], value)
 		}
+	}
+}
+
+// TestSubmitByHTTPS: a cluster behind TLS and a token gets the token with every request.
+func TestSubmitByHTTPS(t *testing.T) {
+	f := newFlink(t)
+	proxied := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer 17" {
+			t.Errorf("%s %s comes without the token", r.Method, r.URL)
+		}
+		f.serve(w, r)
+	}))
+	defer proxied.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: proxied.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.access = rest.Config{Address: proxied.URL, CA: ca, Headers: map[string]string{"Authorization": "Bearer 17"}}
+	if sub, err := f.submit(t.Context(), nil); err != nil || sub.Job != f.id || !strings.HasPrefix(sub.Dashboard, proxied.URL) {
+		t.Errorf("got %+v, %v", sub, err)
 	}
 }
 
