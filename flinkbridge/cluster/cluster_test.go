@@ -58,7 +58,7 @@ func TestUpFails(t *testing.T) {
 		{"old Java", Options{Java: java(t, "1.8.0_412", "")}, "flink.java", []string{`openjdk version "1.8.0_412"`}},
 		{"new Java", Options{Java: java(t, "21.0.1", "")}, "flink.java", []string{`openjdk version "21.0.1"`}},
 		{"no Flink", Options{Java: java(t, "17.0.1", ""), Home: t.TempDir()}, "flink.home", []string{"lib"}},
-		{"too little memory", Options{TaskManagerMemory: 500}, "flink.config", []string{"taskmanager-memory: got 500, want 1152 or more"}},
+		{"too little memory", Options{TaskManagerMemory: 500}, "flink.config", []string{"taskmanager-memory: got 500, want 1408 or more"}},
 		{"a JVM that dies", Options{Java: java(t, "17.0.1", "echo 'no memory for me' >&2; exit 1")}, "flink.cluster.", []string{"jobmanager", "no memory for me"}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestUnpack(t *testing.T) {
 
 // The parts of the memory are the whole, and options of the user win.
 func TestPlan(t *testing.T) {
-	for _, total := range []int{LeastTaskManager, 1536, 4096} {
+	for _, total := range []int{LeastTaskManager, 1792, 4096} {
 		p, err := plan(Options{Dir: "/d", TaskManagers: 2, Slots: 3, JobManagerMemory: 640, TaskManagerMemory: total, HighAvailability: true,
 			Pool:   func(address string) []string { return []string{"pool", address} },
 			Config: map[string]string{"heartbeat.timeout": "5", "x": "it's"}}, "/lib", "java")

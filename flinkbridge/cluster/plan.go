@@ -23,7 +23,7 @@ const host = "127.0.0.1"
 const (
 	jobManagerMetaspace  = 192 // every submitted job loads its runner once more
 	jobManagerOverhead   = 128
-	taskManagerMetaspace = 256
+	taskManagerMetaspace = 512 // every job loads the runner, 25 MB, and its idle threads hold that for a minute after its end
 	taskManagerOverhead  = 192
 	frameworkHeap        = 128
 	offHeap              = 64
@@ -107,8 +107,7 @@ func plan(o Options, lib, java string) (layout, error) {
 		log := filepath.Join(o.Dir, "log", name+".log")
 		command := append([]string{java}, memory...)
 		command = append(command, open...)
-		// Some of Flink's and Beam's threads go without a word when there is no memory, and everybody waits for them: so the process ends.
-		command = append(command, "-XX:+ExitOnOutOfMemoryError", "-Djava.net.preferIPv4Stack=true", "-XX:-UsePerfData", "-Dlog.file="+log, "-Dlog4j.configurationFile=file:"+filepath.Join(conf, "log4j.properties"),
+		command = append(command, "-Djava.net.preferIPv4Stack=true", "-XX:-UsePerfData", "-Dlog.file="+log, "-Dlog4j.configurationFile=file:"+filepath.Join(conf, "log4j.properties"),
 			"-cp", filepath.Join(lib, "*"), main)
 		return Process{Name: name, Log: log, Command: append(command, args...)}
 	}

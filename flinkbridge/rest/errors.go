@@ -167,8 +167,9 @@ func behindHarness(said string) string {
 func oneLine(text string) string {
 	const most = 2000
 	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > most {
-		text = strings.ToValidUTF8(text[:most/2], "") + " … " + strings.ToValidUTF8(text[len(text)-most/2:], "")
+	const cut = " … "
+	if half := (most - len(cut)) / 2; len(text) > most {
+		text = strings.ToValidUTF8(text[:half], "") + cut + strings.ToValidUTF8(text[len(text)-half:], "")
 	}
 	return text
 }
