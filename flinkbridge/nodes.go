@@ -86,8 +86,12 @@ func Nodes(ctx context.Context, c *rest.Client, job rest.Job) ([]NodeMetrics, er
 	type place struct{ vertex, in int }
 	places := map[string]place{}
 	nodes := map[string]*NodeMetrics{}
-	set := func(node, metric string, value rest.Aggregate, at place) {
+	set := func(node, metric string, value rest.Aggregate, vertex int) {
 		if nodes[node] == nil {
+			at := place{vertex, -1}
+			if vertex < len(job.Vertices) {
+				at.in = placeIn(job.Vertices[vertex], node)
+			}
 			nodes[node], places[node] = &NodeMetrics{Node: node}, at
 		}
 		nodes[node].set(metric, value)
@@ -98,12 +102,11 @@ func Nodes(ctx context.Context, c *rest.Client, job rest.Job) ([]NodeMetrics, er
 			return nil, err
 		}
 		for _, x := range all {
-			i := slices.IndexFunc(job.Vertices, func(v rest.Vertex) bool { return placeIn(v, x.Node) >= 0 })
-			at := place{len(job.Vertices), 0}
-			if i >= 0 {
-				at = place{i, placeIn(job.Vertices[i], x.Node)}
+			vertex := slices.IndexFunc(job.Vertices, func(v rest.Vertex) bool { return placeIn(v, x.Node) >= 0 })
+			if vertex < 0 {
+				vertex = len(job.Vertices)
 			}
-			set(x.Node, x.Metric, rest.Aggregate{Sum: float64(x.value)}, at)
+			set(x.Node, x.Metric, rest.Aggregate{Sum: float64(x.value)}, vertex)
 		}
 	} else {
 		for i, v := range job.Vertices {
@@ -116,7 +119,7 @@ func Nodes(ctx context.Context, c *rest.Client, job rest.Job) ([]NodeMetrics, er
 			}
 			for name, value := range values {
 				if node, metric, ok := metricOf(name); ok {
-					set(node, metric, value, place{i, placeIn(v, node)})
+					set(node, metric, value, i)
 				}
 			}
 		}

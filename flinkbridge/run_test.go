@@ -35,6 +35,16 @@ func built(t *testing.T, f *adf.Flow) *adf.Graph {
 	return g
 }
 
+// specified gives the spec of a graph's job.
+func specified(t *testing.T, g *adf.Graph, o Options) spec {
+	t.Helper()
+	s, err := specOf(t.Context(), g, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 // numbered is what generate makes for the flows below.
 type numbered struct {
 	N  int64     `adf:"n"`
@@ -198,10 +208,7 @@ func TestManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := specOf(t.Context(), g, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{})
 	j := newJob(t.Context(), s, g, store, slog.Default())
 	attempt := func(large bool, bundles ...[]int64) func(*[]byte) bool {
 		var values [][]byte
@@ -250,10 +257,7 @@ func TestForeignWorker(t *testing.T) {
 	Register("TestForeignWorker", func(context.Context, map[string]string) (*adf.Flow, error) { return made(node), nil })
 	g := built(t, made("here"))
 	look := func(o Options) error {
-		s, err := specOf(t.Context(), g, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := specified(t, g, o)
 		data, err := json.Marshal(s)
 		if err != nil {
 			t.Fatal(err)

@@ -130,7 +130,6 @@ func (s *stage) carry(payload []byte, input byte) ([]byte, error) {
 	s.given += len(payload)
 	switch {
 	case s.streaming || s.given <= mostGiven || s.job.Staging == "" && s.job.staging != nil: // the last is a runner in this process
-		return append(payload, input), nil
 	case s.job.staging != nil:
 		at, err := s.spill(s.ctx, shuffled, payload)
 		if err != nil {

@@ -43,10 +43,7 @@ func TestMuchIsGivenByStaging(t *testing.T) {
 	})
 	windows.To("out", memory.To(&out))
 	g := built(t, f)
-	s, err := specOf(t.Context(), g, Options{Staging: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{Staging: t.TempDir()})
 	directory, err := checkpoint.OpenDirectory(s.Staging)
 	if err != nil {
 		t.Fatal(err)
@@ -82,10 +79,7 @@ func TestMuchAndNoStaging(t *testing.T) {
 	var out memory.Store[int64]
 	var windows memory.Store[window[int64]]
 	g := built(t, endless(1, &out, &windows))
-	s, err := specOf(t.Context(), g, Options{Until: Until{Idle: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{Until: Until{Idle: true}})
 	st := newStage(t.Context(), newJob(t.Context(), s, g, nil, slog.New(slog.DiscardHandler)))
 	defer st.end()
 	st.given = mostMessages - 1
@@ -107,22 +101,8 @@ func TestCommitWaitsForAll(t *testing.T) {
 	}).To("out", &discard.Sink[window[int64]]{})
 	g := built(t, f)
 	for staging, want := range map[string][]string{"": nil, t.TempDir(): {"commit/from count", "commit/from numbers"}} {
-		s, err := specOf(t.Context(), g, Options{Staging: staging})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p, err := bounded(s, g)
-		if err != nil {
-			t.Fatal(err)
-		}
-		env, err := environmentOf(t.Context(), "127.0.0.1:1", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		pipeline, err := translate(t.Context(), s, p, env)
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := specified(t, g, Options{Staging: staging})
+		pipeline := translated(t, bounded, s, g)
 		var got []string
 		for id := range pipeline.Components.Transforms {
 			if strings.HasPrefix(id, "commit/from ") && !strings.HasSuffix(id, "/") {

@@ -23,10 +23,7 @@ func TestSweep(t *testing.T) {
 	var out memory.Store[int64]
 	var windows memory.Store[window[int64]]
 	g := built(t, endless(1, &out, &windows))
-	s, err := specOf(t.Context(), g, Options{Until: Until{Idle: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{Until: Until{Idle: true}})
 	old := newRunID()
 	j := newJob(t.Context(), s, g, store, slog.Default())
 	for name, age := range map[string]time.Duration{

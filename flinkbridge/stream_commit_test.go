@@ -100,10 +100,7 @@ func TestFork(t *testing.T) {
 	var out memory.Store[int64]
 	var windows memory.Store[window[int64]]
 	g := built(t, endless(1, &out, &windows))
-	sp, err := specOf(t.Context(), g, Options{Parallelism: 1, Until: Until{Idle: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	sp := specified(t, g, Options{Parallelism: 1, Until: Until{Idle: true}})
 	sp.Streaming = true
 	first := (&shard{t: t, job: newJob(t.Context(), sp, g, nil, slog.Default())}).run(map[string]any{}, false)
 	first.commit()

@@ -41,11 +41,16 @@ func (f *bucketFn) ProcessElement(
 	ctx context.Context, sp bstate.Provider, tp timers.Provider, key, value []byte, _ func([]byte, []byte),
 ) error {
 	c := bundle{ctx, sp, tp}
-	n := len(value) - 1
-	if n < 0 {
+	if len(value) == 0 {
 		return f.with(c, key, func(b *bucket) error { return f.fire(b, math.MinInt64) })
 	}
-	return f.with(c, key, func(b *bucket) error { return f.keyed.Process(f.stage.ctx, b.number, int(value[n]), value[:n:n]) })
+	return f.with(c, key, func(b *bucket) error {
+		payload, input, err := f.stage.payload(value)
+		if err != nil {
+			return err
+		}
+		return f.keyed.Process(f.stage.ctx, b.number, input, payload)
+	})
 }
 
 // OnTimer fires what is due. The timestamp is the one that the timer holds, a millisecond before it fires.

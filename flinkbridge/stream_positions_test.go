@@ -50,10 +50,7 @@ func (f *followed) append(from, to int64) {
 func (f *followed) job(ctx context.Context, t *testing.T, store checkpoint.Store, dir string) *job {
 	t.Helper()
 	g := built(t, f.flow())
-	s, err := specOf(ctx, g, Options{Parallelism: 2, Until: Until{Idle: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{Parallelism: 2, Until: Until{Idle: true}})
 	s.Streaming, s.Until, s.Checkpoints = true, Until{}, dir
 	j := newJob(ctx, s, g, &checkpoint.Memory{}, slog.Default())
 	j.checkpoints = store

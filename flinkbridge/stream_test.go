@@ -30,10 +30,7 @@ func streamOnPrism(t *testing.T, f *adf.Flow, enough func() bool) {
 		time.Sleep(500 * time.Millisecond) // something too much would come now
 		cancel()
 	}()
-	s, err := specOf(ctx, g, Options{Parallelism: 2, Until: Until{Idle: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{Parallelism: 2, Until: Until{Idle: true}})
 	s.Streaming = true
 	j := newJob(ctx, s, g, &checkpoint.Memory{}, slog.Default())
 	defer keep(j)()

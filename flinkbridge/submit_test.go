@@ -571,10 +571,7 @@ func TestBundles(t *testing.T) {
 
 // TestForm: a worker refuses the pipeline of another release, and says what it has found and what it knows.
 func TestForm(t *testing.T) {
-	s, err := specOf(t.Context(), built(t, ticks()), Options{Builder: "ticks", Until: Until{Idle: true}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, built(t, ticks()), Options{Builder: "ticks", Until: Until{Idle: true}})
 	s.Form = 2
 	for data, want := range map[string]string{
 		marshal(t, s): "the pipeline has the form 2, and this worker knows the form 1",

@@ -27,10 +27,7 @@ func committing(t *testing.T, dir string) (j *job, part func(n int64) *adfv1.Par
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := specOf(t.Context(), g, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := specified(t, g, Options{})
 	s.Streaming = true
 	j = newJob(t.Context(), s, g, store, slog.Default())
 	return j, func(n int64) *adfv1.Part { return partsOf(t, j, true, n).Parts[0] }

@@ -44,23 +44,9 @@ func TestNames(t *testing.T) {
 			"aggregate count; clock; commit out; commit windows; find splits of numbers; number parts of out; number parts of windows; " +
 				"read numbers, map number, map reading; save positions; start; to count; to numbers; to out; to positions; to windows"},
 	} {
-		s, err := specOf(t.Context(), g, Options{Parallelism: 2, Until: Until{Idle: true}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		s := specified(t, g, Options{Parallelism: 2, Until: Until{Idle: true}})
 		s.Streaming, s.Checkpoints = c.streaming, c.checkpoints
-		p, err := c.plan(s, g)
-		if err != nil {
-			t.Fatal(err)
-		}
-		env, err := environmentOf(t.Context(), "127.0.0.1:1", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		pipeline, err := translate(t.Context(), s, p, env)
-		if err != nil {
-			t.Fatal(err)
-		}
+		pipeline := translated(t, c.plan, s, g)
 		steps := slices.Sorted(maps.Keys(pipeline.Components.Transforms))
 		steps = slices.DeleteFunc(steps, func(s string) bool { return strings.HasSuffix(s, "/") || strings.Contains(s, "Reshuffle") })
 		if got := strings.Join(steps, " "); got != c.steps {
@@ -98,6 +84,24 @@ func TestNames(t *testing.T) {
 			t.Errorf("got the names %s, want %s", got, c.shown)
 		}
 	}
+}
+
+// translated gives the pipeline of a plan as the runner gets it, for workers of a pool.
+func translated(t *testing.T, plan func(spec, *adf.Graph) (*beam.Pipeline, error), s spec, g *adf.Graph) *pipepb.Pipeline {
+	t.Helper()
+	p, err := plan(s, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env, err := environmentOf(t.Context(), "127.0.0.1:1", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pipeline, err := translate(t.Context(), s, p, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pipeline
 }
 
 // whole: everything that is named is there.

@@ -39,7 +39,7 @@ type Options struct {
 	Port int
 	// TaskManagers (0: 1) have Slots (0: 4) each.
 	TaskManagers, Slots int
-	// JobManagerMemory and TaskManagerMemory (each) are bounds in MiB for the whole process; 0: 640 and 1792.
+	// JobManagerMemory and TaskManagerMemory (each) are bounds in MiB for the whole process; 0: [DefaultJobManager] and [DefaultTaskManager].
 	JobManagerMemory, TaskManagerMemory int
 	// HighAvailability starts ZooKeeper, too: a JobManager that is killed and started again takes up its jobs.
 	HighAvailability bool
@@ -73,7 +73,7 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	o.Version = cmp.Or(o.Version, FlinkVersion)
 	o.TaskManagers, o.Slots = cmp.Or(o.TaskManagers, 1), cmp.Or(o.Slots, 4)
-	o.JobManagerMemory, o.TaskManagerMemory = cmp.Or(o.JobManagerMemory, 640), cmp.Or(o.TaskManagerMemory, 1792)
+	o.JobManagerMemory, o.TaskManagerMemory = cmp.Or(o.JobManagerMemory, DefaultJobManager), cmp.Or(o.TaskManagerMemory, DefaultTaskManager)
 	if o.Note == nil {
 		o.Note = func(string) {}
 	}

@@ -31,8 +31,11 @@ const (
 	network              = 128
 )
 
-// The least memory of a JobManager and a TaskManager, in MiB.
+// The memory of a JobManager and a TaskManager, in MiB, when nothing is said, and the least that they can have.
 const (
+	DefaultJobManager  = 640
+	DefaultTaskManager = 1792
+
 	LeastJobManager  = jobManagerMetaspace + jobManagerOverhead + 192
 	LeastTaskManager = taskManagerMetaspace + taskManagerOverhead + offHeap + frameworkOffHeap + network + frameworkHeap + 256
 )

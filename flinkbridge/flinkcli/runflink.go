@@ -44,20 +44,7 @@ func runOnFlink(ctx context.Context, g *adf.Graph, o cli.RunnerOptions) (r engin
 	}()
 	var look []func(rest.Job)
 	if o.Progress != nil {
-		var last time.Time
-		look = append(look, func(j rest.Job) {
-			if time.Since(last) < time.Second { // it is a request for each operator
-				return
-			}
-			last = time.Now()
-			if nodes, err := flinkbridge.Stats(ctx, s.client, g, j); err == nil { // else the next look tells
-				now := engine.Progress{Nodes: nodes, Took: time.Since(began)}
-				if k, err := s.client.Checkpoints(ctx, s.Job); s.Streaming && err == nil {
-					now.Epoch = k.Counts.Completed
-				}
-				o.Progress(now)
-			}
-		})
+		look = append(look, s.telling(ctx, g, o.Progress))
 	}
 	err = flinkbridge.Await(ctx, s.client, s.Submission, look...)
 	switch {
@@ -89,4 +76,26 @@ func runOnFlink(ctx context.Context, g *adf.Graph, o cli.RunnerOptions) (r engin
 	}
 	fmt.Fprintf(o.Notes, "flink submit goes on from there with --savepoint %s\n", path)
 	return r, nil
+}
+
+// telling gives what tells, once a second, how far the job is.
+func (s submitted) telling(ctx context.Context, g *adf.Graph, tell func(engine.Progress)) func(rest.Job) {
+	var last time.Time
+	return func(j rest.Job) {
+		if time.Since(last) < time.Second { // it is a request for each operator
+			return
+		}
+		last = time.Now()
+		nodes, err := flinkbridge.Stats(ctx, s.client, g, j)
+		if err != nil {
+			return // the next look tells
+		}
+		now := engine.Progress{Nodes: nodes, Took: time.Since(s.began)}
+		if s.Streaming {
+			if k, err := s.client.Checkpoints(ctx, s.Job); err == nil {
+				now.Epoch = k.Counts.Completed
+			}
+		}
+		tell(now)
+	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 func (f *flink) upCommand() *cobra.Command {
-	o := cluster.Options{Port: 8081, TaskManagers: 1, Slots: 4, JobManagerMemory: 640, TaskManagerMemory: 1792}
+	o := cluster.Options{Port: 8081, TaskManagers: 1, Slots: 4, JobManagerMemory: cluster.DefaultJobManager, TaskManagerMemory: cluster.DefaultTaskManager}
 	var runner string
 	var config []string
 	cmd := &cobra.Command{
